@@ -1,0 +1,135 @@
+"""What an attack keeps while it runs: the goal, the victim, the best clouds so far."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mrpd_tutorial.attacks.victim import check_logits
+
+__all__ = ["Search", "margin"]
+
+
+def margin(
+    logits: Float[Tensor, "B C"], labels: Tensor, target_labels: Tensor | None
+) -> Float[Tensor, "B"]:
+    """How far a cloud is beyond the decision: positive means misled.
+
+    Untargeted: the best wrong logit minus the true one. Targeted: the target's logit
+    minus the best other one.
+    """
+    wanted = labels if target_labels is None else target_labels
+    own = logits.gather(1, wanted[:, None])[:, 0]
+    best_other = logits.scatter(1, wanted[:, None], -torch.inf).amax(1)
+    return best_other - own if target_labels is None else own - best_other
+
+
+@dataclass(kw_only=True, eq=False)
+class Search:
+    """One attack on one chunk of clouds: the goal, the victim, the best clouds so far.
+
+    `index` arguments are positions in the chunk, so that an attack can go on with some
+    of the clouds only.
+    """
+
+    model: Callable[[Tensor], Tensor]
+    clean: Tensor
+    labels: Tensor
+    target_labels: Tensor | None
+    eps: Tensor
+    generators: list[torch.Generator]
+    stop_at_success: bool
+    best: Tensor = field(init=False)
+    best_margin: Tensor = field(init=False)
+    success: Tensor = field(init=False)
+    correct_before: Tensor = field(init=False)
+    iterations: Tensor = field(init=False)
+    queries: Tensor = field(init=False)
+    idle_steps: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        count = torch.zeros_like(self.labels)
+        self.iterations, self.queries = count.clone(), count.clone()
+        self.idle_steps = count.clone()
+        everything = torch.arange(len(self.labels), device=self.labels.device)
+        with torch.no_grad():
+            logits = self.logits(self.clean, everything)
+        # Kept apart from `clean`, which must stay what it is.
+        self.best = self.clean.clone()
+        self.correct_before = logits.argmax(1) == self.labels
+        self.success = self._succeeds(logits, everything)
+        self.best_margin = margin(logits, self.labels, self.target_labels)
+
+    def _targets(self, index: Tensor) -> Tensor | None:
+        return None if self.target_labels is None else self.target_labels[index]
+
+    def _succeeds(self, logits: Tensor, index: Tensor) -> Tensor:
+        predicted = logits.argmax(1)
+        if self.target_labels is None:
+            return predicted != self.labels[index]
+        return predicted == self.target_labels[index]
+
+    def open(self, index: Tensor | None = None) -> Tensor:
+        """Positions (of `index`, or of the chunk) that the attack still works on."""
+        if index is None:
+            index = torch.arange(len(self.labels), device=self.labels.device)
+        return index[~self.success[index]] if self.stop_at_success else index
+
+    def logits(self, points: Tensor, index: Tensor) -> Tensor:
+        """The model's answer, checked and counted."""
+        self.queries[index] += 1
+        logits = self.model(points)
+        check_logits(logits, self.labels[index], self._targets(index))
+        return logits
+
+    def margin(self, logits: Tensor, index: Tensor) -> Tensor:
+        """(b,) see `margin`, for the clouds at `index`."""
+        return margin(logits, self.labels[index], self._targets(index))
+
+    def cross_entropy(self, logits: Tensor, index: Tensor) -> Tensor:
+        """(b,) cross-entropy to climb, up to a monotone function that cannot saturate.
+
+        CE = softplus(u) with u = logsumexp of the other logits - own logit. The two
+        have the same gradient direction, but that of CE underflows once the model is
+        sure (its factor sigmoid(u) becomes 0), which looks like robustness.
+        """
+        targets = self._targets(index)
+        wanted = self.labels[index] if targets is None else targets
+        own = logits.gather(1, wanted[:, None])[:, 0]
+        others = logits.scatter(1, wanted[:, None], -torch.inf).logsumexp(1)
+        return others - own if targets is None else own - others
+
+    def gradient(self, loss: Tensor, points: Tensor, index: Tensor) -> Tensor:
+        """d loss / d points, (b, N, 3); clouds without a usable one get zeros, counted.
+
+        Raises:
+            ValueError: if no gradient reaches the points at all.
+        """
+        gradient = None
+        if loss.requires_grad:
+            (gradient,) = torch.autograd.grad(loss.sum(), points, allow_unused=True)
+        if gradient is None:
+            raise ValueError(
+                "model must be differentiable: no gradient came back from its logits "
+                "to the points. Does it detach, run under no_grad, or go through "
+                "numpy? A query-based attack does not need gradients."
+            )
+        finite = torch.isfinite(gradient)
+        gradient = torch.where(finite, gradient, 0.0)
+        useless = ~finite.all(-1).all(-1) | (gradient == 0).all(-1).all(-1)
+        self.idle_steps[index] += useless.long()
+        self.iterations[index] += 1
+        return gradient
+
+    def consider(self, points: Tensor, logits: Tensor, index: Tensor) -> None:
+        """Keep those of the clouds (b, M, 3) at `index` that beat the best so far."""
+        logits = logits.detach()
+        success, gap = self._succeeds(logits, index), self.margin(logits, index)
+        old, best = self.success[index], self.best_margin[index]
+        better = (success & ~old) | ((success == old) & (gap > best))
+        chosen = index[better]
+        self.best[chosen] = points.detach()[better]
+        self.best_margin[chosen] = gap[better]
+        self.success[chosen] = success[better]
