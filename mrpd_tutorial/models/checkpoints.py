@@ -18,9 +18,8 @@ _PREFIX = "point_encoder."
 # timm puts a classifier on some of its models; the point encoder never reaches it.
 _UNUSED = ("point_encoder.visual.head.weight", "point_encoder.visual.head.bias")
 _WHERE = (
-    "Download the checkpoint of the wanted size from "
-    "https://huggingface.co/BAAI/Uni3D (modelzoo/uni3d-ti/model.pt, "
-    "modelzoo/uni3d-b/model.pt) and pass the path of the file."
+    "Download model.pt of the wanted size from the folder modelzoo of "
+    "https://huggingface.co/BAAI/Uni3D, put it anywhere, and pass its path."
 )
 
 
@@ -101,8 +100,8 @@ def _check_same_tensors(
             raise ValueError(f"the checkpoint lacks the tensor {name!r}. {advice}")
         if found.shape != tensor.shape:
             raise ValueError(
-                f"tensor {name!r} must have shape {tuple(tensor.shape)}; the checkpoint "
-                f"has {tuple(found.shape)}. {advice}"
+                f"tensor {name!r} must have shape {tuple(tensor.shape)}; the "
+                f"checkpoint has {tuple(found.shape)}. {advice}"
             )
         if not bool(torch.isfinite(found).all()):
             raise ValueError(

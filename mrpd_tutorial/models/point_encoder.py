@@ -17,7 +17,7 @@ __all__ = ["PointEncoder", "PointEncoderConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class PointEncoderConfig:
-    """What a point encoder is made of. Save `dataclasses.asdict` of it with the weights.
+    """What a point encoder is made of; save `dataclasses.asdict` of it with weights.
 
     Attributes:
         timm_name: the timm model whose blocks are used; None builds EVA-02 blocks of
