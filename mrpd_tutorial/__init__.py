@@ -1,4 +1,4 @@
-"""MRPD: Multimodal Robust Prompt Distillation for 3D point clouds, to learn and to test.
+"""Multimodal Robust Prompt Distillation for 3D point clouds, to learn and to test.
 
 Implements Gu et al., arXiv 2511.21574. The rooms of this house, from the ground up:
 geometry, checks, runtime; projection, losses, metrics, data; models, zoo; attacks,

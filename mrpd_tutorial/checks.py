@@ -1,4 +1,4 @@
-"""Checks at the door: every public function says what it expected, what came, what to do."""
+"""Checks at the door: what was expected, what came, what to do about it."""
 
 from collections.abc import Collection
 
@@ -19,12 +19,13 @@ __all__ = [
 _FLOATS = (torch.float32, torch.float64)
 
 
-def _require_tensor(value: object, name: str, shape: str) -> None:
+def _require_tensor(value: object, name: str, shape: str) -> Tensor:
     if not isinstance(value, Tensor):
         raise ValueError(
             f"{name} must be a torch.Tensor of shape {shape}; received "
             f"{type(value).__name__}. Use torch.as_tensor({name}) first."
         )
+    return value
 
 
 def _require_float(value: Tensor, name: str) -> None:
@@ -46,7 +47,7 @@ def _require_finite(value: Tensor, name: str) -> None:
 
 
 def check_points(
-    points: Tensor,
+    points: object,
     name: str = "points",
     *,
     min_points: int = 1,
@@ -63,7 +64,7 @@ def check_points(
     Raises:
         ValueError: if anything of this does not hold.
     """
-    _require_tensor(points, name, "(B, N, 3)")
+    points = _require_tensor(points, name, "(B, N, 3)")
     if points.ndim != 3 or points.shape[-1] != 3:
         hint = ""
         if points.ndim == 3 and points.shape[1] == 3:
@@ -91,9 +92,9 @@ def check_points(
             )
 
 
-def check_cloud(points: Tensor, name: str = "points", *, min_points: int = 1) -> None:
+def check_cloud(points: object, name: str = "points", *, min_points: int = 1) -> None:
     """Check one cloud (N, 3); the same demands as `check_points`."""
-    _require_tensor(points, name, "(N, 3)")
+    points = _require_tensor(points, name, "(N, 3)")
     if points.ndim != 2 or points.shape[-1] != 3:
         raise ValueError(
             f"{name} must have shape (N, 3); received {tuple(points.shape)}. "
@@ -103,7 +104,7 @@ def check_cloud(points: Tensor, name: str = "points", *, min_points: int = 1) ->
 
 
 def check_labels(
-    labels: Tensor,
+    labels: object,
     num_classes: int | None = None,
     batch: int | None = None,
     name: str = "labels",
@@ -113,7 +114,7 @@ def check_labels(
     Raises:
         ValueError: on a wrong type, shape, length or range.
     """
-    _require_tensor(labels, name, "(B,)")
+    labels = _require_tensor(labels, name, "(B,)")
     if labels.ndim != 1:
         raise ValueError(
             f"{name} must have shape (B,); received {tuple(labels.shape)}. "
@@ -140,22 +141,22 @@ def check_labels(
 
 
 def check_features(
-    features: Tensor, name: str, rows: int | None = None, dim: int | None = None
+    features: object, name: str, rows: int | None = None, dim: int | None = None
 ) -> None:
     """Check a feature matrix: (rows, dim), float32 or float64, finite.
 
     Raises:
         ValueError: if anything of this does not hold.
     """
-    _require_tensor(features, name, "(rows, D)")
+    features = _require_tensor(features, name, "(rows, D)")
     if features.ndim != 2:
         raise ValueError(
             f"{name} must have shape (rows, D); received {tuple(features.shape)}."
         )
     if rows is not None and features.shape[0] != rows:
         raise ValueError(
-            f"{name} must have {rows} rows; received {features.shape[0]}. Per-class and "
-            "per-sample features are different things: (C, D) and (B, D)."
+            f"{name} must have {rows} rows; received {features.shape[0]}. Per-class "
+            "and per-sample features are different things: (C, D) and (B, D)."
         )
     if dim is not None and features.shape[1] != dim:
         raise ValueError(

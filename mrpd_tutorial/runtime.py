@@ -133,8 +133,8 @@ def load_tensors(
         raise ValueError(f"{path} does not exist.") from None
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise ValueError(
-            f"{path} is not a readable safetensors file ({error}). It may be truncated: "
-            "make or fetch it again."
+            f"{path} is not a readable safetensors file ({error}). It may be "
+            "truncated: make or fetch it again."
         ) from error
 
 

@@ -7,7 +7,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Shape annotations become checks while the tests run; users pay nothing for them.
-_hook = install_import_hook("mrpd_tutorial", "beartype.beartype")
+_hook = install_import_hook("mrpd_tutorial", "shape_checks.checker")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,28 @@
+# make demo: the whole path on the embedded data, a report in build/demo/
+# make test: unit tests, doctests and notebooks
+# make lab:  JupyterLab on the first notebook
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lab lint clean
+.DELETE_ON_ERROR:
+
+.venv/.installed: pyproject.toml constraints.txt scripts/install.sh
+	PYTHON="$(PYTHON)" sh scripts/install.sh
+
+demo: .venv/.installed
+	$(BIN)/mrpd demo --out build/demo --overwrite
+
+test: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -o addopts="-p no:dash -q" --nbmake --nbmake-timeout=300 notebooks
+
+lab: .venv/.installed
+	$(BIN)/jupyter lab notebooks/01_point_clouds_and_depth_maps.ipynb
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf build .pytest_cache .ruff_cache
