@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 from mrpd_tutorial.checks import check_choice
 from mrpd_tutorial.data.base import SPLITS, PointDataset
-from mrpd_tutorial.data.objects import load_objects
-from mrpd_tutorial.data.shapes import SHAPE_CLASSES, make_shapes
 
 __all__ = ["load_embedded_objects", "load_shapes"]
 
@@ -17,6 +15,8 @@ def load_embedded_objects(split: str, *, num_points: int | None = None) -> Point
         split: "train", "val" or "test", split by object.
         num_points: points to keep; None keeps all that are stored.
     """
+    from mrpd_tutorial.data.objects import load_objects
+
     check_choice("split", split, SPLITS)
     data = load_objects(split)
     return data if num_points is None else data.subsample_points(num_points)
@@ -39,6 +39,8 @@ def load_shapes(
         seed: which shapes; the same seed gives the same ones.
         class_names: the classes wanted, in the order of their labels; None takes all.
     """
+    from mrpd_tutorial.data.shapes import SHAPE_CLASSES, make_shapes
+
     check_choice("split", split, SPLITS)
     if class_names is not None:
         for name in class_names:

@@ -64,6 +64,7 @@ def find_folder(
     else:
         given = os.environ.get("MRPD_DATA_DIR")
         places = ([Path(given)] if given else []) + [embedded_data()]
+    near: list[Path] = []  # folders of the right name that hold something else
     for place in places:
         candidates = [place] if root is not None else []
         for name in names:
@@ -71,7 +72,8 @@ def find_folder(
         for candidate in candidates:
             if candidate.is_dir() and recognise(candidate):
                 return candidate
-    looked = "; ".join(f"{place} ({describe_folder(place)})" for place in places)
+        near += [candidate for candidate in candidates if candidate != place]
+    looked = "; ".join(f"{p} ({describe_folder(p)})" for p in [*places, *near])
     advice = (
         "Pass the right folder as root."
         if root is not None

@@ -169,7 +169,7 @@ def _read_text(path: Path, num_points: int | None) -> np.ndarray:
     if num_points is not None and len(rows) < num_points:
         raise ValueError(
             f"{path}: the cloud has {len(rows)} points, but num_points is "
-            f"{num_points}. Ask for num_points={len(rows)} or fewer, or unpack the data set again."
+            f"{num_points}. Ask for {len(rows)} or fewer, or unpack the data set again."
         )
     return rows
 
