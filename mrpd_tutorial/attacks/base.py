@@ -105,22 +105,26 @@ class Attack(ABC):
         """Show clouds to the model with search.logits and search.consider."""
 
     def _check_budget(self, points: Tensor, eps: Tensor) -> None:  # noqa: B027
-        """Refuse budgets that make no sense for these clouds; an attack may override."""
+        """Refuse budgets that make no sense for these clouds; attacks override."""
 
-    def eps_for(self, points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B"]:
+    def budget(self, points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B"]:
         """(B,) the budget of each cloud.
 
         Raises:
-            ValueError: if there is neither one budget nor one for each cloud.
+            ValueError: if there is neither one budget nor one for each cloud, or if a
+                budget makes no sense for its cloud.
         """
         if not isinstance(self.eps, tuple):
-            return points.new_full((len(points),), self.eps)
-        if len(self.eps) != len(points):
+            eps = points.new_full((len(points),), self.eps)
+        elif len(self.eps) == len(points):
+            eps = points.new_tensor(self.eps)
+        else:
             raise ValueError(
                 f"eps must be one number or one for each of the {len(points)} clouds; "
                 f"received {len(self.eps)}."
             )
-        return points.new_tensor(self.eps)
+        self._check_budget(points, eps)
+        return eps
 
     def __call__(
         self,
@@ -161,8 +165,7 @@ class Attack(ABC):
                     f"{int(same.nonzero()[0])}. See random_target_labels."
                 )
         check_same_device(**tensors)
-        eps = self.eps_for(points)
-        self._check_budget(points, eps)
+        eps = self.budget(points)
         if not self.allow_training_mode:
             require_evaluation_mode(model)
         if generator is None:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from mrpd_tutorial.attacks import norms
-from mrpd_tutorial.attacks.base import Attack, Search
+from mrpd_tutorial.attacks.base import Attack
+from mrpd_tutorial.attacks.search import Search
 from mrpd_tutorial.checks import check_choice, check_positive
 
 __all__ = ["PGD"]

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mrpd_tutorial import geometry
+from mrpd_tutorial import geometry, metrics
 
 __all__ = ["AttackResult"]
 
@@ -82,10 +82,8 @@ class AttackResult:
 
     @property
     def attack_success_rate(self) -> float:
-        """Misled / originally correct (for targeted attacks: turned to the target)."""
-        correct = int(self.correct_before.sum())
-        misled = int((self.success & self.correct_before).sum())
-        return misled / correct if correct else float("nan")
+        """Misled / originally correct; for a targeted attack, turned to the target."""
+        return metrics.attack_success_rate(self.correct_before, ~self.success)
 
     @classmethod
     def concatenate(cls, results: Sequence["AttackResult"]) -> "AttackResult":
