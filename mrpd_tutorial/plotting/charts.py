@@ -1,0 +1,166 @@
+"""Interactive charts of opinions, training and accuracy (Plotly)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from mrpd_tutorial.plotting import common
+from mrpd_tutorial.plotting.common import CLEAN_ATTACKED, GREY, THREAT_MODELS
+from mrpd_tutorial.plotting.layout import finish, legend_above
+
+__all__ = ["accuracy_bars", "opinions_figure", "training_curves", "weight_curves"]
+
+
+def opinions_figure(
+    opinions: Mapping[str, Any],
+    class_names: Sequence[str],
+    label: int,
+    *,
+    top: int = 4,
+    title: str = "",
+) -> go.Figure:
+    """What each model says the cloud is, before and after the attack.
+
+    Args:
+        opinions: model name -> (2, C): probabilities on the clean, attacked cloud.
+        class_names: C names.
+        label: the true class.
+        top: how many other classes to show, those given the largest probability.
+        title: shown above.
+    """
+    shown, tables = common.opinion_table(opinions, class_names, label, top)
+    figure = make_subplots(
+        1, len(tables), subplot_titles=list(tables), shared_yaxes=True,
+        horizontal_spacing=0.03,
+    )  # fmt: skip
+    for column, table in enumerate(tables.values()):
+        for row, (name, colour) in enumerate(CLEAN_ATTACKED.items()):
+            bars = go.Bar(
+                y=shown,
+                x=table[row],
+                name=name,
+                orientation="h",
+                marker_color=colour,
+                legendgroup=name,
+                showlegend=column == 0,
+                hovertemplate=f"{name}: %{{x:.1%}}<extra>%{{y}}</extra>",
+            )
+            figure.add_trace(bars, 1, column + 1)
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(range=[0, 1], title="probability", tickvals=[0, 0.5, 1])
+    figure.update_layout(bargap=0.25, legend=legend_above())
+    subtitle = f"true class: {class_names[label]}"
+    return finish(figure, title, subtitle, height=190 + 40 * len(shown), top=120)
+
+
+def training_curves(
+    history: Sequence[Mapping[str, Any]], *, title: str = ""
+) -> go.Figure:
+    """Losses, gate pass rates and validation accuracy over the epochs.
+
+    Args:
+        history: one mapping an epoch with "epoch" and columns "loss_*", "gate_*",
+            "val_*".
+        title: shown above.
+    """
+    panels = common.training_panels(history)
+    figure = make_subplots(
+        1,
+        len(panels),
+        subplot_titles=[name for name, _, _ in panels],
+        horizontal_spacing=0.09,
+    )
+    for column, (_, unit, curves) in enumerate(panels):
+        for name, (epochs, values) in curves.items():
+            line = _line(name, epochs, values)
+            line.showlegend = False
+            figure.add_trace(line, 1, column + 1)
+            figure.add_annotation(
+                x=epochs[-1], y=values[-1], text=name, xanchor="left", xshift=4,
+                showarrow=False, font={"size": 11, "color": line.line.color},
+                row=1, col=column + 1,
+            )  # fmt: skip
+        figure.update_yaxes(title=unit, rangemode="tozero", row=1, col=column + 1)
+        if unit == "share":
+            figure.update_yaxes(range=[0, 1.03], row=1, col=column + 1)
+    last = max(float(row["epoch"]) for row in history)
+    figure.update_xaxes(title="epoch", range=[0, 1.3 * last + 0.5])
+    return finish(figure, title, "", height=360)
+
+
+def weight_curves(
+    history: Sequence[Mapping[str, Any]], *, floor: float = -1.0, title: str = ""
+) -> go.Figure:
+    """The learned weights 1/σ² = exp(-λ) of the three teachers over the epochs.
+
+    Args:
+        history: one mapping an epoch with "epoch" and columns "weight_*".
+        floor: the least λ allowed; exp(-floor) is the largest possible weight.
+        title: shown above.
+    """
+    figure = go.Figure()
+    for name, (epochs, values) in common.series(history, "weight_").items():
+        figure.add_trace(_line(name, epochs, values))
+    figure.add_hline(
+        y=math.exp(-floor),
+        line={"dash": "dot", "color": GREY},
+        annotation_text=f"largest possible, at the floor λ = {floor:g}",
+        annotation_position="bottom right",
+    )
+    figure.update_xaxes(title="epoch")
+    figure.update_yaxes(title="weight 1/σ²", rangemode="tozero")
+    figure.update_layout(legend=legend_above())
+    return finish(figure, title, "", height=360)
+
+
+def accuracy_bars(
+    rows: Sequence[Mapping[str, Any]], *, chance: float | None = None, title: str = ""
+) -> go.Figure:
+    """Accuracy of each model under each threat model, with 95 % intervals and n.
+
+    Args:
+        rows: mappings with model, threat_model, attack, correct, n, accuracy, low,
+            high (shares in 0..1), as made by `evaluate`.
+        chance: accuracy of guessing; drawn as a line.
+        title: shown above.
+    """
+    figure = go.Figure()
+    for name, group in common.by_threat_model(rows).items():
+        bars = go.Bar(
+            x=[row["model"] for row in group],
+            y=[row["accuracy"] for row in group],
+            name=common.threat_label(name, group[0]),
+            marker_color=THREAT_MODELS[name][0],
+            error_y={
+                "array": [row["high"] - row["accuracy"] for row in group],
+                "arrayminus": [row["accuracy"] - row["low"] for row in group],
+                "color": "#222222",
+                "thickness": 1.2,
+            },
+            customdata=[[row["correct"], row["n"]] for row in group],
+            hovertemplate=(
+                "%{x}<br>%{y:.1%} (%{customdata[0]} of %{customdata[1]})"
+                f"<extra>{name}</extra>"
+            ),
+        )
+        figure.add_trace(bars)
+    if chance is not None:
+        line = {"dash": "dot", "color": GREY}
+        figure.add_hline(y=chance, line=line)
+        # A shape has no legend entry; an empty trace speaks for it.
+        figure.add_trace(
+            go.Scatter(x=[None], y=[None], line=line, name=f"chance {chance:.1%}")
+        )
+    figure.update_yaxes(title="accuracy", range=[0, 1.02], tickformat=".0%")
+    legend = {"orientation": "v", "y": 1.02, "yanchor": "bottom", "x": 0}
+    figure.update_layout(barmode="group", legend=legend)
+    return finish(figure, title, common.sample_size(rows), height=540, top=185)
+
+
+def _line(name: str, epochs: list[float], values: list[float]) -> go.Scatter:
+    style = {"color": common.curve_colour(name), "dash": common.curve_dash(name)}
+    mode = "lines+markers" if len(epochs) < 3 else "lines"
+    return go.Scatter(x=epochs, y=values, name=name, mode=mode, line=style)

@@ -1,0 +1,267 @@
+"""What both forms of a figure share: colours, names, and the numbers prepared once."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mrpd_tutorial.checks import check_choice
+
+# Okabe and Ito's palette: told apart with any of the usual colour deficiencies.
+BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
+ORANGE, VERMILLION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#666666"
+
+CLEAN_ATTACKED = {"clean": BLUE, "attacked": VERMILLION}
+TEACHER_COLOURS = {"image": ORANGE, "point": BLUE, "text": GREEN}
+# Threat model -> (colour, what it means). The names are those of the whole project.
+THREAT_MODELS = {
+    "clean": (SKY, "clean: no attack"),
+    "static": (ORANGE, "static: made once on the undefended student"),
+    "adaptive": (VERMILLION, "adaptive: made through the defense itself"),
+    "transfer": (PURPLE, "transfer: made on a surrogate"),
+}
+# Depth maps are plotted with at most this many pixels a side: they load fast.
+MAP_PIXELS = 112
+
+
+def as_array(value: Any) -> np.ndarray:
+    """A tensor on any device, an array or a list, as a float32 array."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().numpy()
+    return np.asarray(value, dtype=np.float32)
+
+
+def as_cloud(value: Any, name: str) -> np.ndarray:
+    """One cloud (N, 3), or a ValueError that says how to get one."""
+    cloud = as_array(value)
+    if cloud.ndim != 2 or cloud.shape[1] != 3 or len(cloud) == 0:
+        raise ValueError(
+            f"{name} must be one cloud of shape (N, 3); received {cloud.shape}. "
+            f"For a batch, pass one of its clouds: {name}[0]."
+        )
+    if not np.isfinite(cloud).all():
+        raise ValueError(f"{name} must be finite; it holds NaN or infinite numbers.")
+    return cloud
+
+
+def displacement_lengths(clean: Any, attacked: Any) -> np.ndarray:
+    """How far each point moved, in units of the cloud's radius.
+
+    Args:
+        clean: (N, 3).
+        attacked: (N, 3), point i of one belonging to point i of the other.
+
+    Returns:
+        (N,).
+
+    Raises:
+        ValueError: if the clouds have not the same points; attacks that add or drop
+            points have no displacement.
+    """
+    clean, attacked = as_cloud(clean, "clean"), as_cloud(attacked, "attacked")
+    if clean.shape != attacked.shape:
+        raise ValueError(
+            f"clean and attacked must have the same points; received {clean.shape} and "
+            f"{attacked.shape}. Show attacks that add or drop points with two "
+            "cloud_figure."
+        )
+    return np.linalg.norm(attacked - clean, axis=1)
+
+
+def height_or_values(points: np.ndarray, colour: Any) -> np.ndarray:
+    """The number that colours each point: its height y, or the (N,) values given."""
+    if isinstance(colour, str):
+        check_choice("colour", colour, ("height",))
+        return points[:, 1]
+    values = as_array(colour).reshape(-1)
+    if len(values) != len(points):
+        raise ValueError(
+            f"colour must be 'height' or one number for each of the {len(points)} "
+            f"points; received {len(values)}."
+        )
+    return values
+
+
+def map_rows(
+    depth_maps: Any, attacked_maps: Any | None
+) -> list[tuple[str, np.ndarray, bool]]:
+    """The rows of a figure of depth maps: (name, maps (V, h, w), is a difference).
+
+    Maps are averaged over blocks of pixels down to MAP_PIXELS a side; the difference
+    is named with numbers taken before that.
+    """
+    maps = _as_maps(depth_maps, "depth_maps")
+    if attacked_maps is None:
+        return [("depth", _shrink(maps), False)]
+    attacked = _as_maps(attacked_maps, "attacked_maps")
+    if attacked.shape != maps.shape:
+        raise ValueError(
+            f"depth_maps and attacked_maps must have one shape; received {maps.shape} "
+            f"and {attacked.shape}."
+        )
+    difference = attacked - maps
+    return [
+        ("clean", _shrink(maps), False),
+        ("attacked", _shrink(attacked), False),
+        ("difference", _shrink(difference), True),
+    ]
+
+
+def map_summary(depth_maps: Any, attacked_maps: Any) -> str:
+    """One line: how much depth maps changed."""
+    change = np.abs(as_array(attacked_maps) - as_array(depth_maps))
+    return (
+        f"near is bright; mean |difference| {change.mean():.3f}, "
+        f"{(change > 0.1).mean():.1%} of pixels change by more than 0.1"
+    )
+
+
+def attack_summary(lengths: np.ndarray) -> str:
+    """One line: how many points there are and how far they moved."""
+    return (
+        f"N = {len(lengths)} points, moved by {lengths.mean():.3f} of the cloud's "
+        f"radius on average, {lengths.max():.3f} at most"
+    )
+
+
+def _as_maps(value: Any, name: str) -> np.ndarray:
+    maps = as_array(value)
+    maps = maps[None] if maps.ndim == 2 else maps
+    if maps.ndim != 3 or 0 in maps.shape:
+        raise ValueError(
+            f"{name} must be the maps of one cloud, (V, H, W) or (H, W); received "
+            f"{maps.shape}. For a batch, pass one of its clouds: {name}[0]."
+        )
+    return maps
+
+
+def _shrink(maps: np.ndarray) -> np.ndarray:
+    views, height, width = maps.shape
+    block = -(-max(height, width) // MAP_PIXELS)
+    maps = maps[:, : height // block * block, : width // block * block]
+    blocks = maps.reshape(views, height // block, block, width // block, block)
+    return blocks.mean(axis=(2, 4))  # (V, h, w)
+
+
+def opinion_table(
+    opinions: Mapping[str, Any], class_names: Sequence[str], label: int, top: int
+) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Which classes to show, and each model's probabilities for them.
+
+    Args:
+        opinions: model name -> (2, C): probabilities on the clean and attacked cloud.
+        class_names: C names.
+        label: the true class, always among those shown.
+        top: how many classes to show besides it.
+
+    Returns:
+        The names shown, true class first, and model name -> (2, shown).
+    """
+    tables = {name: as_array(value) for name, value in opinions.items()}
+    if not tables:
+        raise ValueError("opinions must hold at least one model; received none.")
+    for name, table in tables.items():
+        if table.shape != (2, len(class_names)):
+            raise ValueError(
+                f"opinions[{name!r}] must have shape (2, {len(class_names)}): clean "
+                f"and attacked, one column a class; received {table.shape}."
+            )
+    largest = np.max([table.max(axis=0) for table in tables.values()], axis=0)
+    order = [label, *[int(c) for c in np.argsort(-largest) if c != label][:top]]
+    names = [
+        f"{class_names[c]} (true)" if c == label else class_names[c] for c in order
+    ]
+    return names, {name: table[:, order] for name, table in tables.items()}
+
+
+def series(
+    history: Sequence[Mapping[str, Any]], prefix: str
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Columns of a history whose names begin with `prefix`: name -> (epochs, values).
+
+    Rows in which the value is missing or None are left out of that column.
+    """
+    if not history:
+        raise ValueError("history is empty: no epoch has finished yet.")
+    names = [key for key in history[0] if key.startswith(prefix)]
+    columns = {}
+    for name in names:
+        rows = [r for r in history if r.get(name) is not None]
+        if rows:
+            columns[name.removeprefix(prefix)] = (
+                [float(row["epoch"]) for row in rows],
+                [float(row[name]) for row in rows],
+            )
+    return columns
+
+
+def threat_label(threat_model: str, row: Mapping[str, Any]) -> str:
+    """A legend entry: the threat model, what it means, and the attack that was used."""
+    check_choice("threat_model", threat_model, THREAT_MODELS)
+    label = THREAT_MODELS[threat_model][1]
+    attack = row.get("attack")
+    return label if threat_model == "clean" or not attack else f"{label} ({attack})"
+
+
+def by_threat_model(
+    rows: Sequence[Mapping[str, Any]],
+) -> dict[str, list[Mapping[str, Any]]]:
+    """The rows of an evaluation by threat model, in the project's order."""
+    if not rows:
+        raise ValueError("rows is empty: there is no accuracy to show.")
+    groups = {
+        name: [r for r in rows if r["threat_model"] == name] for name in THREAT_MODELS
+    }
+    if sum(map(len, groups.values())) != len(rows):
+        for row in rows:
+            check_choice("threat_model", row["threat_model"], THREAT_MODELS)
+    return {name: group for name, group in groups.items() if group}
+
+
+def sample_size(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One line: how many clouds each bar counts, and what its interval is."""
+    sizes = sorted({int(row["n"]) for row in rows})
+    count = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    return f"n = {count} clouds a bar; whiskers: 95 % Wilson intervals"
+
+
+def training_panels(
+    history: Sequence[Mapping[str, Any]],
+) -> list[tuple[str, str, dict[str, tuple[list[float], list[float]]]]]:
+    """The panels of the training figure that the history has columns for.
+
+    Returns:
+        (title, unit, curves) a panel.
+    """
+    wanted = [
+        ("losses", "loss", "loss_"),
+        ("rows that pass the gate", "share", "gate_"),
+        ("validation accuracy", "share", "val_"),
+    ]
+    panels = [(title, unit, series(history, key)) for title, unit, key in wanted]
+    panels = [panel for panel in panels if panel[2]]
+    if not panels:
+        raise ValueError(
+            "history must have columns loss_*, gate_* or val_*; received "
+            f"{sorted(history[0])}."
+        )
+    return panels
+
+
+def curve_colour(name: str) -> str:
+    """Teachers, clean and attacked keep their colours in every figure."""
+    known = {**TEACHER_COLOURS, **CLEAN_ATTACKED}
+    return next((known[key] for key in known if key in name), "#222222")
+
+
+def curve_dash(name: str) -> str:
+    """Lines differ in stroke as well as colour, for print without colour."""
+    strokes = {"point": "dash", "text": "dot", "attacked": "dash"}
+    return next((strokes[key] for key in strokes if key in name), "solid")
+
+
+def wrap(text: str, width: int) -> str:
+    """Break a line at spaces so that it fits a narrow figure."""
+    return "\n".join(textwrap.wrap(text, max(width, 10)))

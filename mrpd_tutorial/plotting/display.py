@@ -1,0 +1,56 @@
+"""Show a figure in a notebook with its static twin, so that print is complete."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
+
+from mrpd_tutorial.plotting import static, static_charts
+
+__all__ = ["show", "static_twin"]
+
+
+def static_twin(make_figure: Callable[..., go.Figure]) -> Callable[..., Figure]:
+    """The matplotlib function that draws the same as an interactive one.
+
+    Raises:
+        ValueError: if make_figure is not one of this package's figures.
+    """
+    name = getattr(make_figure, "__name__", repr(make_figure))
+    for module in (static, static_charts):
+        if name in module.__all__:
+            return getattr(module, name)
+    known = ", ".join(static.__all__ + static_charts.__all__)
+    raise ValueError(f"make_figure must be one of {known}; received {name}.")
+
+
+def png(make_figure: Callable[..., go.Figure], *args: Any, **kwargs: Any) -> bytes:
+    """The static twin of a figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    # A Figure of its own, outside pyplot: no window, no global state, nothing to close.
+    static_twin(make_figure)(*args, **kwargs).savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def show(make_figure: Callable[..., go.Figure], *args: Any, **kwargs: Any) -> None:
+    """Display a figure in a notebook, its static twin travelling along for print.
+
+    JupyterLab and VS Code show the interactive form; whatever cannot (a PDF, a page
+    of HTML made by nbconvert) shows the picture.
+
+    Args:
+        make_figure: a figure function of this package, for example attack_figure.
+        args: its arguments.
+        kwargs: its keyword arguments.
+    """
+    from IPython.display import display
+
+    interactive = make_figure(*args, **kwargs)
+    bundle = {
+        "application/vnd.plotly.v1+json": interactive.to_plotly_json(),
+        "image/png": png(make_figure, *args, **kwargs),
+        "text/plain": f"{make_figure.__name__}: {interactive.layout.title.text}",
+    }
+    display(bundle, raw=True)

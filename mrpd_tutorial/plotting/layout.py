@@ -1,0 +1,39 @@
+"""The look all interactive figures share."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+__all__ = ["finish", "legend_above"]
+
+_FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#222222"}
+
+
+def finish(
+    figure: go.Figure, title: str, subtitle: str, height: int, top: int = 80
+) -> go.Figure:
+    """Give a figure its title, a line of computed facts below it, and its size.
+
+    The width is left open, so that a figure fills the page or the notebook.
+    """
+    heading = {
+        "text": title,
+        "subtitle": {"text": subtitle, "font": {"size": 12, "color": "#555555"}},
+        "x": 0,
+        "xref": "paper",
+        "y": 1,
+        "yref": "container",
+        "yanchor": "top",
+        "pad": {"t": 10},
+        "font": {"size": 15},
+    }
+    margin = {"l": 10, "r": 10, "t": top, "b": 10}
+    figure.update_layout(
+        title=heading, template="plotly_white", font=_FONT, height=height, margin=margin
+    )
+    return figure
+
+
+def legend_above() -> dict[str, Any]:
+    """A horizontal legend between the title and the plot."""
+    return {"orientation": "h", "y": 1.12, "yanchor": "bottom", "x": 0}

@@ -1,0 +1,258 @@
+"""Figures: what they show is what they were given; each has a static twin."""
+
+import inspect
+import math
+import re
+import subprocess
+import sys
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from mrpd_tutorial import plotting
+from mrpd_tutorial.plotting import charts, clouds, common, display, open3d_view
+from mrpd_tutorial.plotting import static_twin as twin
+
+CLOUD = torch.rand(64, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+MOVED = CLOUD + torch.tensor([0.03, 0.0, 0.04])  # every point by exactly 0.05
+MAPS = torch.rand(2, 20, 20, generator=torch.Generator().manual_seed(1))
+HISTORY = [
+    {
+        "epoch": e,
+        "loss_image": 2.0 - e / 10,
+        "loss_point": 1.0,
+        "gate_image": 0.8,
+        "val_clean": 0.5,
+        "val_attacked": 0.25,
+        "weight_image": 1.5,
+        "weight_point": 2.0,
+        "weight_text": 0.5,
+    }
+    for e in range(1, 5)
+]
+OPINIONS = {
+    "student": [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]],
+    "teacher": [[0.6, 0.3, 0.1], [0.6, 0.2, 0.2]],
+}
+NAMES = ("chair", "table", "lamp")
+
+
+def row(model, threat_model, correct, n=40):
+    return {
+        "model": model,
+        "threat_model": threat_model,
+        "attack": "PGD",
+        "correct": correct,
+        "n": n,
+        "accuracy": correct / n,
+        "low": correct / n - 0.05,
+        "high": correct / n + 0.05,
+    }
+
+
+ROWS = [row("a", "static", 10), row("a", "clean", 30), row("b", "clean", 20)]
+CALLS = [
+    (plotting.cloud_figure, (CLOUD,), {}),
+    (plotting.cloud_figure, (CLOUD, CLOUD[:, 0]), {"colour_label": "x"}),
+    (plotting.attack_figure, (CLOUD, MOVED), {"eps": 0.1}),
+    (plotting.depth_map_figure, (MAPS,), {}),
+    (plotting.depth_map_figure, (MAPS, MAPS * 0.9), {"view_names": ["left", "right"]}),
+    (plotting.opinions_figure, (OPINIONS, NAMES, 0), {}),
+    (plotting.training_curves, (HISTORY,), {}),
+    (plotting.weight_curves, (HISTORY,), {"floor": -0.8}),
+    (plotting.accuracy_bars, (ROWS,), {"chance": 1 / 3}),
+]
+
+
+@pytest.mark.parametrize(("make", "args", "kwargs"), CALLS)
+def test_both_forms_are_drawn(make, args, kwargs):
+    assert isinstance(make(*args, title="A title", **kwargs), go.Figure)
+    assert isinstance(twin(make)(*args, title="A title", **kwargs), Figure)
+    assert display.png(make, *args, **kwargs).startswith(b"\x89PNG")
+
+
+def test_every_figure_has_a_twin_with_the_same_arguments():
+    for name in clouds.__all__ + charts.__all__:
+        make = getattr(plotting, name)
+        assert inspect.signature(make).parameters.keys() == (
+            inspect.signature(twin(make)).parameters.keys()
+        )
+
+
+def test_a_function_without_twin_is_named():
+    with pytest.raises(ValueError, match="received print"):
+        twin(print)
+
+
+def test_displacement_is_the_length_each_point_moved():
+    figure = plotting.attack_figure(CLOUD, MOVED, eps=0.1)
+    lengths = np.asarray(figure.data[2].marker.color)
+    np.testing.assert_allclose(lengths, 0.05, atol=1e-6)
+    assert figure.data[2].marker.cmax == 0.1
+    assert "moved by 0.050" in figure.layout.title.subtitle.text
+
+
+def test_clouds_keep_equal_aspect_and_one_camera():
+    figure = plotting.attack_figure(CLOUD * 3, MOVED * 3)
+    scenes = [figure.layout[name] for name in ("scene", "scene2", "scene3")]
+    assert len({str(scene.camera) for scene in scenes}) == 1
+    for scene in scenes:
+        assert scene.aspectmode == "cube"
+        assert scene.xaxis.range == scene.yaxis.range == scene.zaxis.range
+        assert scene.xaxis.range[1] >= float((CLOUD * 3).abs().max())
+        assert scene.camera.up.to_plotly_json() == {"x": 0, "y": 1, "z": 0}
+
+
+def test_the_static_cloud_is_a_rotation_not_a_mirror_image():
+    axes = twin(plotting.cloud_figure)(CLOUD).axes[0]
+    drawn = np.stack([np.asarray(part) for part in axes.collections[0]._offsets3d], 1)
+    turn = np.linalg.lstsq(CLOUD.numpy(), drawn, rcond=None)[0]
+    assert np.linalg.det(turn) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_attacks_that_change_the_number_of_points_are_refused_with_advice():
+    with pytest.raises(ValueError, match="add or drop points"):
+        plotting.attack_figure(CLOUD, MOVED[:10])
+
+
+@pytest.mark.parametrize(
+    ("cloud", "message"),
+    [
+        (CLOUD[None], r"points\[0\]"),
+        (CLOUD[:0], "one cloud of shape"),
+        (torch.full((4, 3), float("nan")), "NaN"),
+    ],
+)
+def test_bad_clouds_are_named(cloud, message):
+    with pytest.raises(ValueError, match=message):
+        plotting.cloud_figure(cloud)
+
+
+def test_colours_must_fit_the_cloud():
+    with pytest.raises(ValueError, match="each of the 64 points; received 3"):
+        plotting.cloud_figure(CLOUD, [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="colour must be one of 'height'"):
+        plotting.cloud_figure(CLOUD, "red")
+
+
+def test_difference_of_maps_is_computed_before_they_are_shrunk():
+    before = torch.zeros(1, 224, 224)
+    after = before.clone()
+    after[0, :112] = 0.5
+    figure = plotting.depth_map_figure(before, after)
+    assert figure.data[0].z.shape == (112, 112)
+    assert "0.250, 50.0%" in figure.layout.title.subtitle.text
+    np.testing.assert_allclose(figure.data[2].z[:56], 0.5)
+
+
+def test_maps_of_several_clouds_or_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"depth_maps\[0\]"):
+        plotting.depth_map_figure(MAPS[None])
+    with pytest.raises(ValueError, match="one shape"):
+        plotting.depth_map_figure(MAPS, MAPS[:1])
+
+
+def test_opinions_show_the_true_class_first_and_the_largest_others():
+    figure = plotting.opinions_figure(OPINIONS, NAMES, 2, top=1)
+    assert list(figure.data[0].y) == ["lamp (true)", "table"]
+    np.testing.assert_allclose(figure.data[1].x, [0.1, 0.8], atol=1e-6)
+
+
+def test_opinions_of_another_width_are_named():
+    with pytest.raises(ValueError, match=r"opinions\['odd'\] must have shape \(2, 3\)"):
+        plotting.opinions_figure({"odd": np.zeros((2, 4))}, NAMES, 0)
+    with pytest.raises(ValueError, match="at least one model"):
+        plotting.opinions_figure({}, NAMES, 0)
+
+
+def test_histories_leave_out_missing_values_and_say_what_is_missing():
+    history = [*HISTORY, {**HISTORY[0], "epoch": 5, "val_clean": None}]
+    figure = plotting.training_curves(history)
+    lengths = {trace.name: len(trace.x) for trace in figure.data}
+    assert lengths["clean"] == 4 and lengths["attacked"] == 5
+    with pytest.raises(ValueError, match="history is empty"):
+        plotting.training_curves([])
+    with pytest.raises(ValueError, match="columns loss_"):
+        plotting.training_curves([{"epoch": 1}])
+
+
+def test_the_largest_possible_weight_follows_the_floor():
+    figure = plotting.weight_curves(HISTORY, floor=-0.8)
+    assert figure.layout.shapes[0].y0 == pytest.approx(math.exp(0.8))
+
+
+def test_accuracy_names_threat_models_n_chance_and_intervals():
+    figure = plotting.accuracy_bars(ROWS, chance=0.25, title="Accuracy")
+    names = [trace.name for trace in figure.data]
+    assert names[0].startswith("clean") and "undefended student" in names[1]
+    assert "chance 25.0%" in names
+    assert "n = 40" in figure.layout.title.subtitle.text
+    static = figure.data[1]
+    assert static.y[0] == 0.25 and static.error_y.array[0] == pytest.approx(0.05)
+    varied = [*ROWS, row("b", "static", 1, n=10)]
+    text = plotting.accuracy_bars(varied).layout.title.subtitle.text
+    assert "n = 10 to 40" in text
+
+
+def test_accuracy_refuses_unknown_threat_models_and_nothing():
+    with pytest.raises(ValueError, match="threat_model must be one of"):
+        plotting.accuracy_bars([row("a", "white-box", 3)])
+    with pytest.raises(ValueError, match="rows is empty"):
+        plotting.accuracy_bars([])
+
+
+def test_colours_stay_with_their_teacher():
+    figure = plotting.weight_curves(HISTORY)
+    for trace in figure.data:
+        assert trace.line.color == common.TEACHER_COLOURS[trace.name]
+
+
+def test_show_sends_both_forms(monkeypatch):
+    display_module = pytest.importorskip("IPython.display")
+    sent = []
+    monkeypatch.setattr(
+        display_module, "display", lambda bundle, raw: sent.append(bundle)
+    )
+    plotting.show(plotting.cloud_figure, CLOUD, title="A cloud")
+    assert set(sent[0]) == {
+        "application/vnd.plotly.v1+json",
+        "image/png",
+        "text/plain",
+    }
+    assert sent[0]["text/plain"] == "cloud_figure: A cloud"
+
+
+def test_open3d_gives_a_picture_or_a_sentence():
+    answer = plotting.open3d_image(CLOUD, width=64, height=48)
+    if isinstance(answer, str):
+        assert answer.endswith(".")
+    else:
+        assert answer.shape == (48, 64, 3) and answer.dtype == np.uint8
+        assert answer.min() < 200, "the cloud was not drawn"
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("import os; os.abort()", r"did not work here \(status -6: no message\)"),
+        ("raise OSError('no libusb')", "status 1: OSError: no libusb"),
+        ("import time; time.sleep(60)", "no picture within 2 seconds"),
+    ],
+)
+def test_a_renderer_that_dies_or_hangs_becomes_a_sentence(monkeypatch, script, message):
+    pytest.importorskip("open3d", reason="without it the sentence is another")
+    monkeypatch.setattr(open3d_view, "_SCRIPT", script)
+    answer = plotting.open3d_image(CLOUD, timeout=2)
+    assert isinstance(answer, str)
+    assert re.search(message, answer)
+
+
+def test_plotting_does_not_import_open3d_or_ipython():
+    code = (
+        "import sys, mrpd_tutorial.plotting; "
+        "assert not {'open3d', 'IPython', 'matplotlib.pyplot'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
