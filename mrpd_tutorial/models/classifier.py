@@ -22,7 +22,9 @@ class ZeroShotClassifier(nn.Module):
         class_text_features: (C, D), normalised here.
         prompt: point prompts for the encoder; a Parameter stays learnable.
         colour: grey value of the points.
-        logit_scale: what cosines are multiplied by; 100 is CLIP's.
+        logit_scale: what cosines are multiplied by: one over the paper's initial
+            temperature. CLIP's 100 would saturate the softmax of class features that
+            lie far apart, and so hide the gradient from attacks.
     """
 
     def __init__(
@@ -31,7 +33,7 @@ class ZeroShotClassifier(nn.Module):
         class_text_features: Tensor,
         prompt: Tensor | None = None,
         colour: float = 0.4,
-        logit_scale: float = 100.0,
+        logit_scale: float = 1 / 0.07,
     ) -> None:
         super().__init__()
         check_features(
@@ -73,14 +75,16 @@ class ImageClassifier(nn.Module):
     Args:
         image_teacher: the teacher.
         class_text_features: (C, D), normalised here.
-        logit_scale: what cosines are multiplied by; 100 is CLIP's.
+        logit_scale: what cosines are multiplied by: one over the paper's initial
+            temperature. CLIP's 100 would saturate the softmax of class features that
+            lie far apart, and so hide the gradient from attacks.
     """
 
     def __init__(
         self,
         image_teacher: ImageTeacher,
         class_text_features: Tensor,
-        logit_scale: float = 100.0,
+        logit_scale: float = 1 / 0.07,
     ) -> None:
         super().__init__()
         check_features(class_text_features, "class_text_features")
