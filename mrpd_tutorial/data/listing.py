@@ -23,7 +23,6 @@ from mrpd_tutorial.data.scanobjectnn import (
     scanobjectnn_file,
     scanobjectnn_labels,
 )
-from mrpd_tutorial.data.shapes import SHAPE_CLASSES
 
 __all__ = ["DatasetRow", "dataset_rows"]
 
@@ -120,6 +119,8 @@ def _objects() -> DatasetRow:
 
 
 def _shapes() -> DatasetRow:
+    from mrpd_tutorial.data.shapes import SHAPE_CLASSES
+
     return DatasetRow(
         name="shapes",
         where="made on demand",
