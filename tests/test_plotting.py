@@ -204,6 +204,20 @@ def test_accuracy_refuses_unknown_threat_models_and_nothing():
         plotting.accuracy_bars([])
 
 
+def test_accuracy_takes_one_attack_at_a_time_and_marks_random_models():
+    with pytest.raises(ValueError, match="one figure for each"):
+        plotting.accuracy_bars([*ROWS, ROWS[0]])
+    figure = plotting.accuracy_bars([{**ROWS[0], "random_model": True}])
+    assert list(figure.data[0].x) == ["a ~"]
+    assert "one draw" in figure.layout.title.subtitle.text
+
+
+def test_the_legend_names_budget_and_origin():
+    budget = {"norm": "per_point", "eps": 0.05, "made_on": "student", "targeted": True}
+    label = common.threat_label("static", {**ROWS[0], **budget})
+    assert label.endswith("(PGD, per_point 0.05, targeted, on student)")
+
+
 def test_colours_stay_with_their_teacher():
     figure = plotting.weight_curves(HISTORY)
     for trace in figure.data:

@@ -117,18 +117,19 @@ def weight_curves(
 
 
 def accuracy_bars(
-    rows: Sequence[Mapping[str, Any]], *, chance: float | None = None, title: str = ""
+    rows: Sequence[Any], *, chance: float | None = None, title: str = ""
 ) -> go.Figure:
     """Accuracy of each model under each threat model, with 95 % intervals and n.
 
     Args:
-        rows: mappings with model, threat_model, attack, correct, n, accuracy, low,
-            high (shares in 0..1), as made by `evaluate`.
+        rows: of an Evaluation, of one attack; or mappings with model, threat_model,
+            attack, correct, n and accuracy, low, high (shares in 0..1).
         chance: accuracy of guessing; drawn as a line.
         title: shown above.
     """
+    groups = common.by_threat_model(rows)
     figure = go.Figure()
-    for name, group in common.by_threat_model(rows).items():
+    for name, group in groups.items():
         bars = go.Bar(
             x=[row["model"] for row in group],
             y=[row["accuracy"] for row in group],
@@ -157,7 +158,7 @@ def accuracy_bars(
     figure.update_yaxes(title="accuracy", range=[0, 1.02], tickformat=".0%")
     legend = {"orientation": "v", "y": 1.02, "yanchor": "bottom", "x": 0}
     figure.update_layout(barmode="group", legend=legend)
-    return finish(figure, title, common.sample_size(rows), height=540, top=185)
+    return finish(figure, title, common.sample_size(groups), height=540, top=185)
 
 
 def _line(name: str, epochs: list[float], values: list[float]) -> go.Scatter:

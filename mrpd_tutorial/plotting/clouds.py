@@ -95,7 +95,7 @@ def depth_map_figure(
     """Depth maps of one cloud; with a second set also that set and the difference.
 
     Args:
-        depth_maps: (V, H, W) in [0, 1], near is bright.
+        depth_maps: (V, H, W) in [0, 1], near is dark, the background is 1.
         attacked_maps: the same views of the attacked cloud. The difference is drawn
             on the full scale -1..1, so that small changes look small.
         view_names: V names.
@@ -121,7 +121,7 @@ def depth_map_figure(
     for index, axis in enumerate(figure.select_yaxes()):
         axis.scaleanchor = f"x{index + 1 if index else ''}"
     figure.update_layout(coloraxis=_depth_axis(len(rows)))
-    subtitle = "near is bright"
+    subtitle = common.MAP_LEGEND
     if attacked_maps is not None:
         figure.update_layout(coloraxis2=_difference_axis())
         subtitle = common.map_summary(depth_maps, attacked_maps)
@@ -165,7 +165,7 @@ def _scene(cloud: np.ndarray) -> dict[str, Any]:
 
 
 def _depth_axis(rows: int) -> dict[str, Any]:
-    bar = {"title": {"text": "depth (near = 1)", "side": "right"}, "thickness": 12}
+    bar = {"title": {"text": "depth (0 = near)", "side": "right"}, "thickness": 12}
     if rows > 1:
         bar |= {"len": 0.62, "y": 1.0, "yanchor": "top"}
     return {"colorscale": "Gray", "cmin": 0, "cmax": 1, "colorbar": bar}

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ THREAT_MODELS = {
 }
 # Depth maps are plotted with at most this many pixels a side: they load fast.
 MAP_PIXELS = 112
+MAP_LEGEND = "near is dark, the background is white"
 
 
 def as_array(value: Any) -> np.ndarray:
@@ -113,7 +115,7 @@ def map_summary(depth_maps: Any, attacked_maps: Any) -> str:
     """One line: how much depth maps changed."""
     change = np.abs(as_array(attacked_maps) - as_array(depth_maps))
     return (
-        f"near is bright; mean |difference| {change.mean():.3f}, "
+        f"{MAP_LEGEND}; mean |difference| {change.mean():.3f}, "
         f"{(change > 0.1).mean():.1%} of pixels change by more than 0.1"
     )
 
@@ -199,32 +201,51 @@ def series(
 
 def threat_label(threat_model: str, row: Mapping[str, Any]) -> str:
     """A legend entry: the threat model, what it means, and the attack that was used."""
-    check_choice("threat_model", threat_model, THREAT_MODELS)
     label = THREAT_MODELS[threat_model][1]
-    attack = row.get("attack")
-    return label if threat_model == "clean" or not attack else f"{label} ({attack})"
+    if threat_model == "clean":
+        return label
+    attack = row.get("attack") or "attack not named"
+    if row.get("norm"):
+        eps = "" if row.get("eps") is None else f" {row['eps']:g}"
+        attack += f", {row['norm']}{eps}"
+    if row.get("targeted"):
+        attack += ", targeted"
+    if threat_model != "adaptive" and row.get("made_on"):
+        attack += f", on {row['made_on']}"
+    return f"{label} ({attack})"
 
 
-def by_threat_model(
-    rows: Sequence[Mapping[str, Any]],
-) -> dict[str, list[Mapping[str, Any]]]:
-    """The rows of an evaluation by threat model, in the project's order."""
+def by_threat_model(rows: Sequence[Any]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of an evaluation by threat model, in the project's order.
+
+    Models whose answers are random get a "~" behind their name.
+    """
     if not rows:
         raise ValueError("rows is empty: there is no accuracy to show.")
-    groups = {
-        name: [r for r in rows if r["threat_model"] == name] for name in THREAT_MODELS
-    }
-    if sum(map(len, groups.values())) != len(rows):
-        for row in rows:
-            check_choice("threat_model", row["threat_model"], THREAT_MODELS)
+    groups: dict[str, list[dict[str, Any]]] = {name: [] for name in THREAT_MODELS}
+    seen = set()
+    for row in rows:
+        row = asdict(row) if is_dataclass(row) else dict(row)
+        check_choice("threat_model", row["threat_model"], THREAT_MODELS)
+        cell = (row["model"], row["threat_model"])
+        if cell in seen:
+            raise ValueError(
+                f"rows must hold {cell[0]!r} under {cell[1]!r} once; received it "
+                "again. With several attacks, draw one figure for each."
+            )
+        seen.add(cell)
+        row["model"] += " ~" if row.get("random_model") else ""
+        groups[row["threat_model"]].append(row)
     return {name: group for name, group in groups.items() if group}
 
 
-def sample_size(rows: Sequence[Mapping[str, Any]]) -> str:
+def sample_size(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """One line: how many clouds each bar counts, and what its interval is."""
+    rows = [row for group in groups.values() for row in group]
     sizes = sorted({int(row["n"]) for row in rows})
     count = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    return f"n = {count} clouds a bar; whiskers: 95 % Wilson intervals"
+    drawn = "; ~ random, one draw" if any(r.get("random_model") for r in rows) else ""
+    return f"n = {count} clouds a bar; whiskers: 95 % Wilson intervals{drawn}"
 
 
 def training_panels(

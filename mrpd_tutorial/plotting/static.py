@@ -65,7 +65,7 @@ def depth_map_figure(
     rows = common.map_rows(depth_maps, attacked_maps)
     views = len(rows[0][1])
     names = list(view_names or [f"view {v + 1}" for v in range(views)])
-    subtitle = "near is bright"
+    subtitle = common.MAP_LEGEND
     if attacked_maps is not None:
         subtitle = common.map_summary(depth_maps, attacked_maps)
     width = max(5.0, 1.2 + 1.7 * views)
@@ -77,7 +77,7 @@ def depth_map_figure(
             if row == 0:
                 axes[row, view].set_title(names[view], fontsize=9)
         axes[row, 0].set_ylabel(name, fontsize=9)
-        label = "difference" if is_difference else "depth (near = 1)"
+        label = "difference" if is_difference else "depth (0 = near)"
         figure.colorbar(drawn, ax=axes[row], label=label, pad=0.02)
     return figure
 

@@ -74,12 +74,12 @@ def weight_curves(
 
 
 def accuracy_bars(
-    rows: Sequence[Mapping[str, Any]], *, chance: float | None = None, title: str = ""
+    rows: Sequence[Any], *, chance: float | None = None, title: str = ""
 ) -> Figure:
     """The static twin of `charts.accuracy_bars`; the same arguments."""
     groups = common.by_threat_model(rows)
-    models = list(dict.fromkeys(row["model"] for row in rows))
-    figure = new_figure(9.6, 5.0, title, common.sample_size(rows))
+    models = list(dict.fromkeys(r["model"] for g in groups.values() for r in g))
+    figure = new_figure(9.6, 5.0, title, common.sample_size(groups))
     axes = figure.subplots()
     width = 0.8 / len(groups)
     for index, (name, group) in enumerate(groups.items()):
