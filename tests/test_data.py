@@ -327,6 +327,7 @@ def with_nan(row=4):
 
 BROKEN_HDF5 = [
     (spoil("data", with_nan()), "NaN or infinite numbers in 1 of 9 clouds.* row 4"),
+    (spoil("data", clouds(9) * 1e30), "found a number of size"),
     (spoil("data", clouds(0)), "points are empty"),
     (spoil("data", clouds(9)[..., :2]), r"must be floats of shape .*found float32 \(9"),
     (spoil("data", clouds(9).transpose(0, 2, 1)), "channels seem to come first"),

@@ -206,6 +206,12 @@ def _check_cloud_array(
             f"{path}: {what} must be finite; NaN or infinite numbers in {len(rows)} of "
             f"{len(array)} clouds, the first in row {rows[0]}. Fetch the file again."
         )
+    largest = max(abs(float(array.min())), abs(float(array.max())))
+    if largest > 1e12:  # squares of such numbers leave float32
+        raise ValueError(
+            f"{path}: {what} must be coordinates; found a number of size {largest:.1e}. "
+            "Fetch the file again."
+        )
 
 
 def labels_from_array(
