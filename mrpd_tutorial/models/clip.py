@@ -3,6 +3,7 @@
 import copy
 import difflib
 import os
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,14 @@ __all__ = [
     "load_clip",
 ]
 
+_LOADING_ERRORS = (
+    EOFError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    pickle.UnpicklingError,
+)
 _FIELDS = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text")
 
 
@@ -148,7 +157,7 @@ def load_clip(
             device=device,
             require_pretrained=True,
         )
-    except (RuntimeError, OSError, ValueError, KeyError) as error:
+    except _LOADING_ERRORS as error:
         detail = " ".join(str(error).split())[:300]
         advice = "Is the folder complete?" if in_folder else _what_to_download(name)
         raise ValueError(

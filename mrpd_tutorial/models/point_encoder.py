@@ -1,5 +1,6 @@
 """The 3D point encoder: Uni3D's architecture on timm's EVA-02 blocks, with prompts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import timm
@@ -41,7 +42,7 @@ class PointEncoderConfig:
     mlp_ratio: float = 8 / 3
     num_groups: int = 64
     group_size: int = 16
-    patch_widths: tuple[int, int, int] = (128, 256, 512)
+    patch_widths: Sequence[int] = (128, 256, 512)
     token_encoder_dim: int = 512
     position_width: int = 128
     embed_dim: int = 1024
@@ -49,6 +50,11 @@ class PointEncoderConfig:
     def __post_init__(self) -> None:
         # JSON and safetensors metadata give lists back.
         object.__setattr__(self, "patch_widths", tuple(self.patch_widths))
+        if len(self.patch_widths) != 3:
+            raise ValueError(
+                "patch_widths must be the outputs of 3 layers; received "
+                f"{self.patch_widths}."
+            )
         for name in ("width", "depth", "num_heads", "num_groups", "group_size"):
             check_positive(name, getattr(self, name))
         if self.width % self.num_heads:
