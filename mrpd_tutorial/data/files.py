@@ -209,8 +209,8 @@ def _check_cloud_array(
     largest = max(abs(float(array.min())), abs(float(array.max())))
     if largest > 1e12:  # squares of such numbers leave float32
         raise ValueError(
-            f"{path}: {what} must be coordinates; found a number of size {largest:.1e}. "
-            "Fetch the file again."
+            f"{path}: {what} must be coordinates; found a number of size "
+            f"{largest:.1e}. Fetch the file again."
         )
 
 
