@@ -55,16 +55,16 @@ class _Bench:
     clouds: dict[tuple[str, str], AttackResult] = field(default_factory=dict)
     correct_before: dict[str, Tensor] = field(default_factory=dict)
 
-    def _restart(self, name: str) -> Model:
+    def _restart(self, name: str, seed: int) -> Model:
         """The model, its random draws (if any) set back, so that rows repeat."""
         model = self.victims[name]
         if getattr(model, "is_random", False):
-            model.reset(self.seed)
+            model.reset(seed)
         return model
 
     def correct(self, name: str, points: Tensor) -> Tensor:
         """(B,) which clouds the model names correctly."""
-        model, found = self._restart(name), []
+        model, found = self._restart(name, self.seed), []
         with torch.no_grad():
             for start in range(0, len(points), self.batch_size):
                 part = slice(start, start + self.batch_size)
@@ -78,7 +78,9 @@ class _Bench:
         """Attack the victim, once; in parts, which one generator makes one attack."""
         if (attack_name, victim) in self.clouds:
             return self.clouds[attack_name, victim]
-        attack, model = self.attacks[attack_name], self._restart(victim)
+        attack = self.attacks[attack_name]
+        # Not the draws by which the clouds are judged: an attacker cannot know those.
+        model = self._restart(victim, self.seed + 1)
         source, results = generator(self.seed), []
         for start in range(0, len(self.points), self.batch_size):
             part = slice(start, start + self.batch_size)

@@ -19,7 +19,7 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,14 +70,15 @@ class Attack(ABC):
     """What all attacks share; see the module's docstring for what they promise.
 
     Args:
-        eps: the budget in the attack's norm: one number, or one for each cloud.
+        eps: the budget in the attack's norm: one number, or one for each cloud (kept
+            as a tuple of floats).
         batch_size: clouds worked on at once; changes memory and speed only.
         criterion: "confidence" (search to the end, return the largest margin) or
             "success" (stop a cloud as soon as it misleads).
         allow_training_mode: attack a model whose batch norm or dropout is training.
     """
 
-    eps: float | tuple[float, ...]
+    eps: float | Sequence[float] | Tensor
     batch_size: int = 32
     criterion: str = "confidence"
     allow_training_mode: bool = False

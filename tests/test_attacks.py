@@ -1,0 +1,606 @@
+"""Attacks: a victim whose minimal perturbation is known, and what all attacks keep."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mrpd_tutorial.attacks import PGD, AttackResult, random_target_labels
+from mrpd_tutorial.attacks.norms import NORMS, project, size, steepest
+from mrpd_tutorial.runtime import generator
+
+# One setting for each norm, about as strong as the others on the clouds below.
+SETTINGS = {"per_point": 0.1, "l2": 0.8, "linf": 0.06}
+
+
+class CentroidClassifier(nn.Module):
+    """logits = W * centroid + b: every minimal perturbation has a closed form."""
+
+    def __init__(self, num_classes: int = 4, seed: int = 0) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, num_classes)
+        source = generator(seed)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.randn(num_classes, 3, generator=source))
+            self.head.bias.zero_()
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.head(points.mean(1))
+
+
+class SmallPointNet(nn.Module):
+    """A network with a max over points and a batch norm, seeded."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(3, 32), nn.ReLU(), nn.Linear(32, 32))
+        self.norm = nn.BatchNorm1d(32, momentum=1.0)
+        self.head = nn.Linear(32, 4)
+        source = generator(seed)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=source) * 0.5)
+            self(clouds(64, seed=99))  # sets the running statistics
+            self.head.bias.zero_()
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.head(self.norm(self.body(points).amax(1)))
+
+
+def clouds(count: int = 24, num_points: int = 32, seed: int = 1) -> Tensor:
+    return 0.4 * torch.randn(count, num_points, 3, generator=generator(seed))
+
+
+def labelled(model: nn.Module, count: int = 24) -> tuple[Tensor, Tensor]:
+    """Clouds labelled by the model itself: its clean accuracy is 100 %."""
+    points = clouds(count)
+    with torch.no_grad():
+        return points, model(points).argmax(1)
+
+
+def minimal_eps(
+    model: CentroidClassifier, points: Tensor, labels: Tensor, norm: str
+) -> Tensor:
+    """The least budget that changes the class, by the dual norm of w_j - w_y."""
+    weight = model.head.weight.detach().double()
+    logits = (points.double().mean(1) @ weight.T).detach()
+    rows = torch.arange(len(points))
+    gap = logits[rows, labels][:, None] - logits  # (B, C)
+    difference = weight[None] - weight[labels][:, None]  # (B, C, 3)
+    order = 1 if norm == "linf" else 2
+    slope = difference.norm(p=order, dim=-1)  # (B, C): rise per unit of centroid
+    if norm == "l2":
+        slope = slope / math.sqrt(points.shape[1])
+    needed = gap / slope
+    needed[rows, labels] = torch.inf
+    return needed.amin(1)
+
+
+@pytest.fixture
+def linear() -> CentroidClassifier:
+    return CentroidClassifier().eval()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("loss", ["ce", "margin"])
+def test_binary_victim_falls_just_above_its_minimal_budget(norm, loss):
+    model = CentroidClassifier(num_classes=2).eval()
+    points, labels = labelled(model)
+    needed = minimal_eps(model, points, labels, norm).float()
+    straight = {"norm": norm, "loss": loss, "random_start": False}
+    # From a random start the way is longer: points slide along their spheres.
+    wandering = straight | {"random_start": True, "steps": 20}
+    wandering["step_size"] = float(needed.max())
+    for settings in (straight, wandering):
+        above = PGD(eps=1.01 * needed, **settings)(model, points, labels)
+        below = PGD(eps=0.99 * needed, **settings)(model, points, labels)
+        assert above.success.all()
+        assert not below.success.any()
+    assert above.attack_success_rate == 1.0
+    assert below.attack_success_rate == 0.0
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_margin_loss_finds_the_nearest_of_several_classes_mostly(linear, norm):
+    points, labels = labelled(linear, 48)
+    needed = minimal_eps(linear, points, labels, norm).float()
+    attack = PGD(eps=1.05 * needed, norm=norm, loss="margin", steps=40, restarts=3)
+    # The margin climbs toward the class that is best now, not toward the nearest
+    # boundary: no guarantee, but most clouds must fall, and none below the minimum.
+    assert attack(linear, points, labels).success.double().mean() > 0.75
+    assert not dataclasses.replace(attack, eps=0.99 * needed)(
+        linear, points, labels
+    ).success.any()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_steepest_step_rises_as_the_dual_norm_says(norm):
+    gradient = torch.randn(5, 7, 3, generator=generator(0), dtype=torch.float64)
+    step = steepest(gradient, norm)
+    torch.testing.assert_close(size(step, norm), torch.ones(5, dtype=torch.float64))
+    rise = (step * gradient).sum((1, 2))
+    dual = {
+        "per_point": gradient.norm(dim=-1).sum(1),
+        "l2": gradient.flatten(1).norm(dim=1),
+        "linf": gradient.abs().sum((1, 2)),
+    }[norm]
+    torch.testing.assert_close(rise, dual)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_steepest_step_survives_tiny_and_zero_gradients(norm):
+    gradient = torch.randn(2, 4, 3, generator=generator(0))
+    tiny = steepest(gradient * 1e-30, norm)
+    torch.testing.assert_close(tiny, steepest(gradient, norm))
+    assert torch.equal(steepest(torch.zeros(1, 4, 3), norm), torch.zeros(1, 4, 3))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_projection_is_the_nearest_cloud_of_the_ball(norm):
+    clean = clouds(6).double()
+    moved = clean + 0.3 * torch.randn(clean.shape, generator=generator(2)).double()
+    eps = torch.tensor([0.0, 0.01, 0.1, 0.3, 1.0, 100.0], dtype=torch.float64)
+    nearest = project(clean, moved, eps, norm)
+    assert (size(nearest - clean, norm) <= eps).all()
+    assert torch.equal(nearest[0], clean[0])
+    torch.testing.assert_close(nearest[5], moved[5], rtol=0, atol=1e-12)
+    # Oracle: <moved - nearest, other - nearest> <= 0 for each other cloud of the ball.
+    for seed in range(20):
+        other = torch.randn(clean.shape, generator=generator(seed)).double()
+        other = eps[:, None, None] * other / size(other, norm)[:, None, None]
+        angle = ((moved - nearest) * (clean + other - nearest)).sum((1, 2))
+        assert (angle <= 1e-4 * eps * (1 + eps)).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_budget_is_never_exceeded(norm, scale):
+    model = SmallPointNet().eval()
+    points = clouds() * scale
+    labels = torch.zeros(len(points), dtype=torch.int64)
+    for eps in (1e-3, SETTINGS[norm], 0.3):
+        attack = PGD(eps=eps, norm=norm, step_size=eps, steps=6, restarts=2)
+        result = attack(model, points, labels)
+        moved = size(result.points.double() - points.double(), norm)
+        assert (moved <= eps).all()
+        # And it is used: at the clouds' own scale at least half of it.
+        assert scale > 1 or (moved > 0.5 * eps).double().mean() > 0.5
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("model", [CentroidClassifier(), SmallPointNet()])
+def test_accuracy_strictly_falls(norm, model):
+    model.eval()
+    points, labels = labelled(model)
+    result = PGD(eps=SETTINGS[norm], norm=norm)(model, points, labels)
+    accuracy = (model(result.points).argmax(1) == labels).double().mean()
+    assert accuracy < 0.8
+    assert result.correct_before.all()
+    assert torch.equal(result.success, model(result.points).argmax(1) != labels)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_eps_zero_is_the_identity_bit_for_bit(linear, norm):
+    points, labels = labelled(linear)
+    points[0, 0] = -0.0
+    labels = linear(points).argmax(1)
+    result = PGD(eps=0.0, norm=norm, restarts=2)(linear, points, labels)
+    assert result.points.numpy().tobytes() == points.numpy().tobytes()
+    assert not result.success.any()
+    assert not result.l2.any() and not result.chamfer.any()
+
+
+@pytest.mark.parametrize("criterion", ["confidence", "success"])
+@pytest.mark.parametrize("norm", NORMS)
+def test_batch_size_does_not_matter(norm, criterion):
+    model = SmallPointNet().double().eval()
+    points, labels = labelled(model.float(), 11)
+    model, points = model.double(), points.double()
+    results = [
+        PGD(eps=0.05, norm=norm, batch_size=size, restarts=2, criterion=criterion)(
+            model, points, labels, generator=generator(5)
+        )
+        for size in (1, 4, 11)
+    ]
+    for other in results[1:]:
+        torch.testing.assert_close(other.points, results[0].points)
+        assert torch.equal(other.success, results[0].success)
+        assert torch.equal(other.iterations, results[0].iterations)
+        assert torch.equal(other.queries, results[0].queries)
+
+
+def test_a_data_set_in_parts_with_one_generator_is_the_data_set_at_once(linear):
+    points, labels = labelled(linear, 10)
+    attack, source = PGD(eps=0.05, batch_size=5), generator(3)
+    whole = attack(linear, points, labels, generator=generator(3))
+    parts = [
+        attack(linear, points[i : i + 5], labels[i : i + 5], generator=source)
+        for i in (0, 5)
+    ]
+    joined = AttackResult.concatenate(parts)
+    assert torch.equal(whole.points, joined.points)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(linear):
+    points, labels = labelled(linear)
+    attack = PGD(eps=0.05)
+
+    def bytes_of(seed):
+        source = None if seed is None else generator(seed)
+        result = attack(linear, points, labels, generator=source)
+        return result.points.numpy().tobytes()
+
+    assert bytes_of(7) == bytes_of(7)
+    assert bytes_of(None) == bytes_of(0)  # the documented default
+    assert bytes_of(7) != bytes_of(8)
+
+
+def test_global_random_state_is_not_touched(linear):
+    points, labels = labelled(linear)
+    state = torch.get_rng_state()
+    PGD(eps=0.05, restarts=2)(linear, points, labels)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_inputs_and_model_are_left_as_they_were():
+    model = SmallPointNet().eval()
+    model.head.bias.requires_grad_(False)
+    points, labels = labelled(model)
+    points.requires_grad_(True)
+    targets = (labels + 1) % 4
+    before = [tensor.detach().clone() for tensor in (points, labels, targets)]
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    result = PGD(eps=0.05)(model, points, labels, targets)
+    for old, new in zip(before, (points, labels, targets), strict=True):
+        assert torch.equal(old, new.detach())
+    assert all(torch.equal(state[k], v) for k, v in model.state_dict().items())
+    assert not model.head.bias.requires_grad
+    assert model.head.weight.requires_grad
+    assert all(p.grad is None for p in model.parameters()) and points.grad is None
+    assert not model.training and not result.points.requires_grad
+    result.points.zero_()
+    assert torch.equal(before[0], points.detach())
+
+
+def test_parameters_are_frozen_meanwhile_and_restored_after_an_exception():
+    model = CentroidClassifier().eval()
+    seen = []
+
+    def fail(module, inputs):
+        seen.append(any(p.requires_grad for p in module.parameters()))
+        raise RuntimeError("victim down")
+
+    model.head.bias.requires_grad_(False)
+    model.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="victim down"):
+        PGD(eps=0.05)(model, clouds(2), torch.tensor([0, 1]))
+    assert seen == [False]
+    assert model.head.weight.requires_grad and not model.head.bias.requires_grad
+
+
+def test_parameters_of_a_bound_method_are_frozen_too(linear):
+    seen = []
+
+    def watch(module, inputs):
+        seen.append(any(p.requires_grad for p in module.parameters()))
+
+    linear.register_forward_pre_hook(watch)
+    points, labels = clouds(2), torch.tensor([0, 1])
+    PGD(eps=0.05, steps=1)(linear.__call__, points, labels)
+    assert seen and not any(seen)
+    assert linear.head.weight.requires_grad
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_works_where_the_caller_has_switched_gradients_off(linear, mode):
+    points, labels = labelled(linear)
+    expected = PGD(eps=0.05)(linear, points, labels)
+    with mode():
+        result = PGD(eps=0.05)(linear, points.clone(), labels.clone())
+    assert torch.equal(result.points, expected.points)
+
+
+@pytest.mark.parametrize("loss", ["ce", "margin"])
+@pytest.mark.parametrize("norm", NORMS)
+def test_targeted_attacks_reach_their_targets(norm, loss):
+    model = CentroidClassifier(num_classes=3).eval()
+    points, labels = labelled(model)
+    targets = random_target_labels(labels, 3, generator(0))
+    eps = {"per_point": 0.5, "l2": 3.0, "linf": 0.5}[norm]
+    attack = PGD(eps=eps, norm=norm, loss=loss, steps=30)
+    result = attack(model, points, labels, targets)
+    assert result.success.all()
+    assert torch.equal(model(result.points).argmax(1), targets)
+
+
+def test_random_targets_are_wrong_uniform_and_seeded():
+    labels = torch.arange(4).repeat(3000)
+    targets = random_target_labels(labels, 4, generator(0))
+    assert (targets != labels).all()
+    share = torch.bincount((targets - labels) % 4, minlength=4) / len(labels)
+    assert ((share[1:] - 1 / 3).abs() < 0.02).all()
+    assert torch.equal(targets, random_target_labels(labels, 4, generator(0)))
+
+
+def test_the_best_cloud_is_returned_and_not_the_last():
+    """Steps far too long overshoot a ridge: the last cloud is back on the safe side."""
+
+    def ridge(points: Tensor) -> Tensor:
+        # Class 1 wins only where the centroid's x is between 0.02 and 0.06.
+        x = points.mean(1)[:, 0]
+        inside = 0.02 - (x - 0.04).abs()
+        return torch.stack([torch.zeros_like(x), inside], dim=1)
+
+    seen = []
+
+    def spy(points: Tensor) -> Tensor:
+        logits = ridge(points)
+        seen.append(float(logits[0, 1].detach()))
+        return logits
+
+    points = torch.zeros(1, 8, 3)
+    points[0, :, 1] = torch.linspace(-0.5, 0.5, 8)
+    labels = torch.tensor([0])
+    attack = PGD(eps=0.2, step_size=0.05, steps=2, random_start=False)
+    result = attack(spy, points, labels)
+    assert seen[-1] < max(seen), "the test needs a last cloud that is not the best"
+    assert float(ridge(result.points)[0, 1]) == max(seen)
+    assert result.success.all()
+
+
+def test_a_misleading_cloud_beats_one_with_a_higher_loss():
+    """With three classes the cross-entropy may be higher on a cloud still correct."""
+    table = torch.tensor([[2.0, 0.0, 0.0], [0.5, 0.51, -9.0], [0.1, 0.0, 0.0]])
+    calls = iter((0, 0, 1, 2))
+
+    def model(points: Tensor) -> Tensor:
+        return table[next(calls)][None] + 0 * points.sum((1, 2))[:, None]
+
+    points = torch.tensor([[[0.0, 0, 0], [1.0, 0, 0]]])
+    result = PGD(eps=0.1, steps=2, random_start=False)(model, points, torch.tensor([0]))
+    assert result.success.all()
+    assert result.idle_steps.tolist() == [2]  # a gradient of zeros is reported
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_restarts_never_make_it_worse(norm):
+    model = SmallPointNet(seed=3).eval()
+    points, labels = labelled(model)
+
+    def best_margin(restarts):
+        attack = PGD(eps=0.03, norm=norm, steps=3, restarts=restarts)
+        result = attack(model, points, labels, generator=generator(1))
+        logits = model(result.points).detach()
+        own = logits.gather(1, labels[:, None])[:, 0]
+        wrong = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+        return wrong - own
+
+    one, two, four = best_margin(1), best_margin(2), best_margin(4)
+    assert (two >= one - 1e-6).all() and (four >= two - 1e-6).all()
+    assert (four > one + 1e-6).any()
+
+
+def test_solved_clouds_leave_and_success_is_the_same(linear):
+    points, labels = labelled(linear)
+    settings = {"eps": 0.04, "steps": 12, "restarts": 2}
+    confident = PGD(**settings)(linear, points, labels)
+    quick = PGD(criterion="success", **settings)(linear, points, labels)
+    assert torch.equal(confident.success, quick.success)
+    assert quick.success.any() and not quick.success.all()
+    assert (quick.queries[quick.success] < confident.queries[quick.success]).all()
+    assert (quick.iterations[~quick.success] == 24).all()
+    assert torch.equal(quick.points[~quick.success], confident.points[~quick.success])
+
+
+def test_clouds_that_are_wrong_already_need_no_attack(linear):
+    points, labels = labelled(linear)
+    wrong = (labels + 1) % 4
+    result = PGD(eps=0.1, criterion="success")(linear, points, wrong)
+    assert result.success.all() and not result.iterations.any()
+    assert not result.correct_before.any()
+    assert torch.equal(result.points, points)
+    assert result.attack_success_rate == 0.0  # nothing was misled
+
+
+def test_counts_and_distances():
+    model = SmallPointNet().eval()
+    points, labels = labelled(model, 5)
+    result = PGD(eps=0.1, steps=4, restarts=3)(model, points, labels)
+    assert (result.iterations == 12).all()
+    assert (result.queries == 1 + 3 * 5).all()
+    moved = (result.points - points).double()
+    torch.testing.assert_close(result.l2.double(), moved.square().sum((1, 2)).sqrt())
+    torch.testing.assert_close(
+        result.per_point_max.double(), moved.square().sum(-1).sqrt().amax(1)
+    )
+    torch.testing.assert_close(result.linf.double(), moved.abs().amax((1, 2)))
+    pairs = torch.cdist(result.points.double(), points.double())
+    nearest = pairs.amin(2).square().mean(1) + pairs.amin(1).square().mean(1)
+    torch.testing.assert_close(result.chamfer.double(), nearest, rtol=1e-4, atol=1e-7)
+    farthest = torch.maximum(pairs.amin(2).amax(1), pairs.amin(1).amax(1))
+    torch.testing.assert_close(
+        result.hausdorff.double(), farthest, rtol=1e-4, atol=1e-6
+    )
+    assert torch.equal(result.clean, points)
+    assert result.norm == "per_point"
+
+
+def test_one_budget_for_each_cloud(linear):
+    points, labels = labelled(linear, 6)
+    eps = torch.tensor([0.0, 0.01, 0.02, 0.05, 0.1, 0.2])
+    result = PGD(eps=eps, batch_size=4)(linear, points, labels)
+    assert (result.per_point_max <= eps).all()
+    assert (result.per_point_max >= 0.9 * eps).all()
+    torch.testing.assert_close(result.eps, eps)
+    single = PGD(eps=0.05)(linear, points, labels)
+    torch.testing.assert_close(result.points[3], single.points[3])
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(
+    "points",
+    [
+        torch.zeros(2, 1, 3),
+        torch.zeros(2, 16, 3),
+        torch.full((2, 16, 3), 0.7),
+        torch.cat([torch.linspace(-1, 1, 16)[None, :, None]] * 2)
+        * torch.tensor([1.0, 0, 0]),
+    ],
+    ids=["one point", "all zero", "all equal", "a line"],
+)
+def test_degenerate_clouds_stay_finite(norm, points):
+    model = SmallPointNet().eval()
+    result = PGD(eps=0.05, norm=norm)(model, points, torch.tensor([0, 1]))
+    assert torch.isfinite(result.points).all()
+    assert torch.isfinite(result.chamfer).all()
+    assert (size(result.points - points, norm) <= 0.05).all()
+
+
+def test_gradients_that_are_not_finite_are_counted_and_do_no_harm():
+    def model(points: Tensor) -> Tensor:
+        length = points.mean(1).norm(dim=1)  # no gradient at a centroid of 0
+        return torch.stack([length, 1e-3 - length], dim=1)
+
+    points = torch.tensor([[[1.0, 0, 0], [-1.0, 0, 0]]])
+
+    def root(points: Tensor) -> Tensor:
+        return model(points) + points[:, :, 1].sum(1).abs().sqrt()[:, None]
+
+    result = PGD(eps=0.1, random_start=False)(root, points, torch.tensor([1]))
+    assert torch.isfinite(result.points).all()
+    assert result.idle_steps[0] > 0
+
+
+def test_a_sure_model_does_not_mask_its_gradient(linear):
+    points, labels = labelled(linear)
+
+    def sure(points: Tensor) -> Tensor:
+        return 1e5 * linear(points)  # softmax is 1 - 0 in float32
+
+    result = PGD(eps=0.1)(sure, points, labels)
+    plain = PGD(eps=0.1)(linear, points, labels)
+    assert result.success.sum() >= plain.success.sum() > 0
+    assert not result.idle_steps.any()
+
+
+def test_training_batch_norm_is_refused_unless_meant():
+    model = SmallPointNet()
+    with pytest.raises(ValueError, match=r"layer norm .*Call model\.eval\(\) first"):
+        PGD(eps=0.05)(model, clouds(4), torch.zeros(4, dtype=torch.int64))
+    result = PGD(eps=0.05, allow_training_mode=True)(
+        model, clouds(4), torch.zeros(4, dtype=torch.int64)
+    )
+    assert model.training and torch.isfinite(result.points).all()
+    PGD(eps=0.05)(CentroidClassifier(), clouds(4), torch.zeros(4, dtype=torch.int64))
+    dropout = nn.Sequential(CentroidClassifier(), nn.Dropout(0.5))
+    with pytest.raises(ValueError, match="Dropout"):
+        PGD(eps=0.05)(dropout, clouds(4), torch.zeros(4, dtype=torch.int64))
+
+
+def test_presets_and_settings():
+    quick, paper = PGD.quick(), PGD.paper()
+    assert (quick.norm, quick.eps, quick.steps) == ("per_point", 0.05, 10)
+    assert (paper.norm, paper.eps, paper.step_size, paper.steps, paper.loss) == (
+        "l2",
+        0.08,
+        0.004,
+        20,
+        "ce",
+    )
+    assert PGD.quick(steps=3).steps == 3
+    assert PGD(eps=torch.tensor([0.5, 0.25])).eps == (0.5, 0.25)
+    assert PGD(eps=[0.5]) == PGD(eps=(0.5,))
+    assert set(dataclasses.asdict(quick)) >= {"eps", "norm", "loss", "restarts"}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        quick.eps = 1.0
+    with pytest.raises(TypeError, match="epsilon"):
+        PGD(eps=0.1, epsilon=0.1)
+    with pytest.raises(TypeError):
+        PGD(0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"eps": -0.1}, "eps must be 0 or above, and finite; received -0.1"),
+        ({"eps": float("nan")}, "eps must be 0 or above"),
+        ({"eps": (0.1, -1.0)}, "received -1.0"),
+        ({"norm": "l-inf"}, "norm must be one of 'per_point', 'l2', 'linf'"),
+        ({"loss": "dlr"}, "loss must be one of 'ce', 'margin'"),
+        ({"criterion": "last"}, "criterion must be one of"),
+        ({"steps": 0}, "steps must be above 0"),
+        ({"restarts": 0}, "restarts must be above 0"),
+        ({"batch_size": 0}, "batch_size must be above 0"),
+        ({"step_size": -1.0}, "step_size must be above 0"),
+        ({"restarts": 2, "random_start": False}, "restarts must be 1 without a random"),
+    ],
+)
+def test_settings_are_checked(settings, message):
+    with pytest.raises(ValueError, match=message):
+        PGD(**{"eps": 0.05, **settings})
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda p: (p.mean(1), None), r"received tuple.*model\(points\)\[0\]"),
+        (lambda p: p.mean(1).half(), "received torch.float16"),
+        (lambda p: p.mean(1).mean(0), r"logits of shape \(2, C\).*received \(3,\)"),
+        (lambda p: p.mean((0, 1))[None], r"received \(1, 3\)"),
+        (lambda p: p.mean(1)[:, :1], "at least 2 classes"),
+        (lambda p: p.mean(1) / 0, "NaN or infinite logits for 2 of 2 clouds"),
+        (lambda p: p.mean(1)[:, :2], r"labels must lie in 0\.\.1"),
+        (lambda p: p.mean(1).detach(), "model must be differentiable"),
+        (lambda p: torch.zeros(2, 3, requires_grad=True), "must be differentiable"),
+    ],
+)
+def test_victims_that_answer_wrongly_are_named(model, message):
+    with pytest.raises(ValueError, match=message):
+        PGD(eps=0.05)(model, clouds(2), torch.tensor([0, 2]))
+
+
+def test_inputs_are_checked_at_the_door(linear):
+    attack, points, labels = PGD(eps=0.05), clouds(2), torch.tensor([0, 2])
+    cases = [
+        ((points.transpose(1, 2), labels), r"points\.transpose\(1, 2\)"),
+        ((points[0], labels), r"points must have shape \(B, N, 3\)"),
+        ((points[:0], labels[:0]), "no cloud"),
+        ((points[:, :0], labels), "at least 1 point"),
+        ((points / 0, labels), "points must be finite"),
+        ((points, labels[:1]), "for each of the 2 clouds"),
+        ((points, labels.float()), "labels must be int64"),
+        ((points, torch.tensor([0, 4])), r"labels must lie in 0\.\.3"),
+        ((points, labels, labels), "target_labels must differ from labels"),
+        ((points, labels, torch.tensor([1, 9])), r"target_labels must lie in 0\.\.3"),
+    ]
+    for arguments, message in cases:
+        with pytest.raises(ValueError, match=message):
+            attack(linear, *arguments)
+    with pytest.raises(ValueError, match="one for each of the 2 clouds; received 3"):
+        PGD(eps=(0.1, 0.1, 0.1))(linear, points, labels)
+    with pytest.raises(ValueError, match=r"larger than the object.*per_point budget"):
+        PGD(eps=10.0)(linear, points, labels)
+    with pytest.raises(ValueError, match="num_classes must be at least 2"):
+        random_target_labels(torch.tensor([0]), 1, generator(0))
+
+
+def test_float64_stays_float64(linear):
+    points, labels = labelled(linear)
+    result = PGD(eps=0.05)(linear.double(), points.double(), labels)
+    assert result.points.dtype == torch.float64 and result.eps.dtype == torch.float64
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("norm", NORMS)
+def test_device_follows_the_input(norm):
+    model = CentroidClassifier().eval()
+    points, labels = labelled(model)
+    attack = PGD(eps=SETTINGS[norm], norm=norm)
+    expected = attack(model, points, labels)
+    result = attack(model.cuda(), points.cuda(), labels.cuda())
+    assert result.points.is_cuda and result.success.is_cuda
+    torch.testing.assert_close(result.points.cpu(), expected.points)
+    source = generator(0, "cuda")
+    assert attack(model, points.cuda(), labels.cuda(), generator=source).points.is_cuda
