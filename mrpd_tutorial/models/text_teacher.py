@@ -81,18 +81,22 @@ class TextTeacher(nn.Module):
         return self.tower.token_embedding(ids).detach().clone()
 
     def class_text_features(
-        self, class_names: Sequence[str], context: Tensor | None = None
+        self,
+        class_names: Sequence[str],
+        context: Tensor | None = None,
+        normalise: bool = True,
     ) -> Float[Tensor, "C D"]:
         """Embed one sentence for each class.
 
         Args:
             class_names: C names, put into the template.
             context: None, or (M, context_width), learnable context vectors.
+            normalise: False gives the features the length they have, as the released
+                test script uses prompted ones.
 
         Returns:
             (C, D), unit norm, differentiable in the context. Without a context equal
-            to the normalised `encode_text` of the sentences. The released test script
-            differs: it does not normalise prompted text features.
+            to the normalised `encode_text` of the sentences.
 
         Raises:
             ValueError: without class names, if a sentence with its context does not
@@ -103,7 +107,8 @@ class TextTeacher(nn.Module):
         if context is not None:
             self._check_context(context, ids, class_names)
             ids, embeddings = self._insert(ids, embeddings, context)
-        return F.normalize(self._encode(ids, embeddings).float(), dim=-1)
+        features = self._encode(ids, embeddings).float()
+        return F.normalize(features, dim=-1) if normalise else features
 
     @property
     def _device(self) -> torch.device:
