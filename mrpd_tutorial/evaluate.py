@@ -143,7 +143,7 @@ class _Bench:
 
 
 def _find(
-    name: str, chosen: str | Model | None, models: Mapping[str, Model]
+    name: str, chosen: Any, models: Mapping[str, Model]
 ) -> tuple[str, Model] | None:
     """Name and model of `undefended` or `surrogate`, given as either."""
     if chosen is None:
@@ -165,7 +165,7 @@ def _find(
     return (known[0] if known else name), chosen
 
 
-def _attacks(attack: Attack | Mapping[str, Attack] | None) -> dict[str, Attack]:
+def _attacks(attack: Any) -> dict[str, Attack]:
     named = {type(attack).__name__: attack} if isinstance(attack, Attack) else attack
     if named is not None and not isinstance(named, Mapping):
         named = {"attack": named}
@@ -212,12 +212,12 @@ def _plan(
 
 
 def evaluate(
-    models: Mapping[str, Model],
+    models: Any,
     dataset: Any,
-    attack: Attack | Mapping[str, Attack] | None,
+    attack: Any,
     *,
-    undefended: str | Model | None = None,
-    surrogate: str | Model | None = None,
+    undefended: Any = None,
+    surrogate: Any = None,
     target_labels: Tensor | None = None,
     threat_models: Sequence[str] | None = None,
     seed: int = 0,

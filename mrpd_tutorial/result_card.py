@@ -18,7 +18,7 @@ _NOTES = {
     "static": "static: clouds made once on {static}, which knows no defense; an upper "
     "bound of the accuracy under attack.",
     "adaptive": "adaptive: each model attacked through itself, defense included.",
-    "transfer": "transfer: clouds made on the surrogate {transfer}.",
+    "transfer": "transfer: clouds made on {transfer}, a model of the attacker's own.",
     "random": "~ answers differ from call to call; one draw is shown, and the adaptive "
     "attack does not average over draws: an upper bound.",
 }
