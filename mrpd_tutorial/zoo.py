@@ -182,8 +182,8 @@ def paper_lab(
     Args:
         student: Uni3D-Ti's published checkpoint.
         point_teacher: Uni3D-B's published checkpoint.
-        clip_weights: a file or an open_clip tag; None takes the published tag from the
-            hub, which needs a network once and about 20 GB.
+        clip_weights: a file or an open_clip tag. The published tag,
+            "laion2b_s9b_b144k", needs a network once and about 20 GB; None says so.
         device: where the models go.
         multi_view: ten views as in the paper; False takes the released single view.
 

@@ -16,7 +16,7 @@ FLOORS = (
     {"corruptions", "data", "losses", "metrics", "projection"},
     {"models", "zoo"},
     {"attacks", "defenses"},
-    {"distill", "evaluate"},
+    {"distill", "evaluate", "hardened", "result_card"},
     {"plotting", "widgets", "exercises", "report", "cli", "demo"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

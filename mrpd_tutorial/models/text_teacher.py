@@ -120,7 +120,10 @@ class TextTeacher(nn.Module):
                 f"class_names must be at least one string; received {class_names!r}."
             )
         if self._last_ids is None or self._last_ids[0] != class_names:
-            ids = self.tokenizer([self.template.format(name) for name in class_names])
+            ids = self.tokenizer(
+                # Data sets write night_stand; a tower was taught words.
+                [self.template.format(n.replace("_", " ")) for n in class_names]
+            )
             full = (ids[:, -1] != self._padding).nonzero()
             if len(full):  # tokenizers cut silently
                 raise ValueError(
