@@ -14,16 +14,27 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mrpd_tutorial.checks import check_positive
+from mrpd_tutorial.data.shapes.building import BUILDING
 from mrpd_tutorial.data.shapes.furniture import FURNITURE
 from mrpd_tutorial.data.shapes.household import HOUSEHOLD
+from mrpd_tutorial.data.shapes.living import LIVING
 from mrpd_tutorial.data.shapes.parts import Dice, Shape, turn_x, turn_y, turn_z
 from mrpd_tutorial.data.shapes.storage import STORAGE
+from mrpd_tutorial.data.shapes.vehicles import VEHICLES
 from mrpd_tutorial.data.shapes.vessels import VESSELS
 from mrpd_tutorial.geometry import normalise
 
 __all__ = ["SHAPE_CLASSES", "Shapes", "make_shapes"]
 
-_RECIPES = {**FURNITURE, **STORAGE, **VESSELS, **HOUSEHOLD}
+_RECIPES = {
+    **FURNITURE,
+    **STORAGE,
+    **VESSELS,
+    **HOUSEHOLD,
+    **LIVING,
+    **VEHICLES,
+    **BUILDING,
+}
 SHAPE_CLASSES: tuple[str, ...] = tuple(sorted(_RECIPES))
 
 

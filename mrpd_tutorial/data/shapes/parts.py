@@ -107,22 +107,26 @@ class Shape:
         self._place(_BOX * np.asarray(size, dtype=float), at, turn)
         self._hide(at, turn, size, _in_box)
 
-    def prism(self, outline, depth, at=(0, 0, 0), turn=None) -> None:
-        """An (M, 2) outline in the x-y plane, counter-clockwise, given depth along z.
+    def loft(self, sections, at=(0, 0, 0), turn=None) -> None:
+        """A closed skin over (K, M, 3) rings, the first and last filled; hides nothing.
 
-        The outline must be star-shaped about its mean.
+        Rings must be star-shaped about their means.
         """
+        sections = np.asarray(sections, dtype=float)
+        rings = np.concatenate([sections, sections[:, :1]], 1)  # (K, M + 1, 3)
+        self.grid(rings, at, turn)
+        for ring in (rings[0], rings[-1][::-1]):
+            centre = np.broadcast_to(ring[:-1].mean(0), ring[:-1].shape)
+            self._place(np.stack([centre, ring[:-1], ring[1:]], 1), at, turn)
+
+    def prism(self, outline, depth, at=(0, 0, 0), turn=None) -> None:
+        """An (M, 2) outline in the x-y plane, counter-clockwise, given depth along z."""
         outline = np.asarray(outline, dtype=float)
-        ring = np.vstack([outline, outline[:1]])
-        layers = []
-        for z in (-depth / 2, depth / 2):
-            layers.append(np.column_stack([ring, np.full(len(ring), z)]))
-        back, front = layers
-        self.grid(np.stack([front, back]), at, turn)
-        for layer, flip in ((front, False), (back, True)):
-            centre = layer[:-1].mean(0)[None].repeat(len(ring) - 1, 0)
-            ends = (layer[1:], layer[:-1]) if flip else (layer[:-1], layer[1:])
-            self._place(np.stack([centre, *ends], 1), at, turn)
+        layers = [
+            np.column_stack([outline, np.full(len(outline), z)])
+            for z in (depth / 2, -depth / 2)
+        ]
+        self.loft(layers, at, turn)
 
     def revolve(
         self, profile, at=(0, 0, 0), turn=None, sides=20, stretch=(1, 1), solid=False
@@ -143,9 +147,14 @@ class Shape:
         self.grid(np.stack([x, y, z], -1), at, turn)
         if solid:
 
+            # A little within the ends, so that a flat end does not hide itself.
+            margin = 1e-4 * (height[-1] - height[0])
+
             def inside(unit):
-                reach = np.interp(unit[:, 1], height, radius, left=0, right=0) * _SLACK
-                return unit[:, 0] ** 2 + unit[:, 2] ** 2 < reach**2
+                y = unit[:, 1]
+                reach = np.interp(y, height, radius) * _SLACK
+                between = (y > height[0] + margin) & (y < height[-1] - margin)
+                return between & (unit[:, 0] ** 2 + unit[:, 2] ** 2 < reach**2)
 
             self._hide(at, turn, (stretch[0], 1, stretch[1]), inside)
 

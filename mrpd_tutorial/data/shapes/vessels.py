@@ -179,9 +179,12 @@ def toilet(dice: Dice, s: Shape) -> str:
     _basin(s, (0, height * 0.35, 0.1), width, height * 0.65, depth, 0.15, 0.07)
     foot = [(0.7, 0), (0.55, 0.15), (0.6, 0.3), (0.9, height * 0.7)]
     s.revolve(foot, (0, 0, 0.05), stretch=(width * 0.45, depth * 0.5))
-    high = dice(0.3, 0.42)
-    s.box((0, height * 0.85, -depth * 0.52), (width * 1.1, high, dice(0.15, 0.2)))
-    s.box((0, height * 0.85 + high, -depth * 0.52), (width * 1.16, 0.03, 0.22))
+    high, low = dice(0.35, 0.5), height * dice(0.5, 0.95)
+    z = 0.04 - depth / 2
+    s.box((0, low, z), (width * 1.1, high, dice(0.15, 0.2)))
+    s.box((0, low + high, z), (width * 1.16, 0.03, 0.22))
+    if dice.coin(0.5):
+        s.box((0, 0, z), (width * 0.5, low, 0.15))
     up = dice.coin(0.35)
     lid = Shape()
     disc = [(0, 0), (0.5, 0), (0.5, 0.02), (0, 0.02)]
