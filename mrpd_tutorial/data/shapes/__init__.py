@@ -18,7 +18,9 @@ from mrpd_tutorial.data.shapes.building import BUILDING
 from mrpd_tutorial.data.shapes.furniture import FURNITURE
 from mrpd_tutorial.data.shapes.household import HOUSEHOLD
 from mrpd_tutorial.data.shapes.living import LIVING
+from mrpd_tutorial.data.shapes.outdoors import OUTDOORS
 from mrpd_tutorial.data.shapes.parts import Dice, Shape, turn_x, turn_y, turn_z
+from mrpd_tutorial.data.shapes.seats import SEATS
 from mrpd_tutorial.data.shapes.storage import STORAGE
 from mrpd_tutorial.data.shapes.vehicles import VEHICLES
 from mrpd_tutorial.data.shapes.vessels import VESSELS
@@ -27,6 +29,7 @@ from mrpd_tutorial.geometry import normalise
 __all__ = ["SHAPE_CLASSES", "Shapes", "make_shapes"]
 
 _RECIPES = {
+    **SEATS,
     **FURNITURE,
     **STORAGE,
     **VESSELS,
@@ -34,6 +37,7 @@ _RECIPES = {
     **LIVING,
     **VEHICLES,
     **BUILDING,
+    **OUTDOORS,
 }
 SHAPE_CLASSES: tuple[str, ...] = tuple(sorted(_RECIPES))
 
@@ -56,8 +60,8 @@ def make_shapes(
     """Make clouds of parametric objects, class by class.
 
     Every object gets its own proportions, number and style of parts, a yaw within 12
-    degrees, a tilt within 3, and up to 12 % stretch along each axis. Frame: y up, fronts
-    toward +z, centroid 0, largest radius 1.
+    degrees, a tilt within 3, and up to 12 % stretch along each axis. Frame: y up,
+    fronts toward +z, centroid 0, largest radius 1.
 
     Args:
         count_per_class: clouds of each class.
@@ -74,7 +78,7 @@ def make_shapes(
         ValueError: if a class is unknown or named twice, or a number is out of range.
 
     Example:
-        >>> shapes = make_shapes(2, seed=0, num_points=64, class_names=["ball", "chair"])
+        >>> shapes = make_shapes(2, 0, num_points=64, class_names=["ball", "chair"])
         >>> tuple(shapes.points.shape), shapes.labels.tolist(), shapes.captions[0]
         ((4, 64, 3), [0, 0, 1, 1], 'a round ball')
     """

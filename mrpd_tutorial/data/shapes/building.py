@@ -1,4 +1,4 @@
-"""Recipes: parts of a house, and shelters."""
+"""Recipes: parts of a house."""
 
 import numpy as np
 
@@ -8,19 +8,11 @@ from mrpd_tutorial.data.shapes.words import NUMBER, a, compare
 __all__ = ["BUILDING"]
 
 
-def _frame(s: Shape, width, height, bar, depth, at=(0, 0, 0)) -> None:
-    """Four bars around an opening of this outer size."""
-    x, y, z = at
-    for side in (-1, 1):
-        s.box((x + side * (width - bar) / 2, y, z), (bar, height, depth))
-        s.box((x, y if side < 0 else y + height - bar, z), (width, bar, depth))
-
-
 def window(dice: Dice, s: Shape) -> str:
     """A frame with bars and one or two sashes, perhaps open; perhaps shutters."""
     width, height = dice(0.6, 1.8), dice(0.8, 1.8)
     bar, depth = dice(0.04, 0.09), dice(0.05, 0.15)
-    _frame(s, width, height, bar, depth)
+    s.frame((0, 0, 0), (width, height, depth), bar)
     sashes = dice.count(1, 2) if width < 1.2 else dice.count(2, 3)
     rows, columns = dice.count(1, 3), dice.count(1, 2)
     each, tall = (width - 2 * bar) / sashes, height - 2 * bar
@@ -28,7 +20,7 @@ def window(dice: Dice, s: Shape) -> str:
     glass = dice.coin(0.5)
     for i in range(sashes):
         sash = Shape()
-        _frame(sash, each, tall, bar * 0.8, depth * 0.5)
+        sash.frame((0, 0, 0), (each, tall, depth * 0.5), bar * 0.8)
         for row in range(1, rows):
             sash.box((0, tall * row / rows, 0), (each, bar * 0.5, depth * 0.3))
         for column in range(1, columns):
@@ -48,7 +40,7 @@ def window(dice: Dice, s: Shape) -> str:
     shutters = dice.coin(0.2)
     for side in (-1, 1) if shutters else ():
         x = side * (width / 2 + each * 0.45)
-        _frame(s, each * 0.85, height, bar, 0.03, (x, 0, -depth / 2))
+        s.frame((x, 0, -depth / 2), (each * 0.85, height, 0.03), bar)
         for y in np.linspace(0.08, 0.9, 9) * height:
             s.box((x, y, -depth / 2), (each * 0.8, height * 0.05, 0.03), turn_x(0.5))
     look = "open" if opened else ""
@@ -103,7 +95,9 @@ def stairs(dice: Dice, s: Shape) -> str:
         s.rod((0, 0, 0), (0, (steps + 4) * rise, 0), 0.06)
         for i in range(steps):
             angle = np.array([i - 0.55, i + 0.55]) * turn
-            ring = np.vstack([[0, 0], radius * np.stack([np.sin(angle), np.cos(angle)], 1)])
+            ring = np.vstack(
+                [[0, 0], radius * np.stack([np.sin(angle), np.cos(angle)], 1)]
+            )
             y = (i + 1) * rise
             layers = [np.insert(ring, 1, y + h, axis=1) for h in (0, -0.04)]
             s.loft(layers)
@@ -135,137 +129,14 @@ def stairs(dice: Dice, s: Shape) -> str:
         for i in range(0, steps, 2):
             z, y = -(i + 0.5) * tread, (i + 1) * rise
             s.rod((x, y, z), (x, y + 0.85, z), 0.015, sides=6)
-        start, end = (x, rise + 0.85, -tread / 2), (x, steps * rise + 0.85, -(steps - 0.5) * tread)
+        start, end = (
+            (x, rise + 0.85, -tread / 2),
+            (x, steps * rise + 0.85, -(steps - 0.5) * tread),
+        )
         s.rod(start, end, 0.03, sides=8)
     look = "solid" if solid else "open"
     words = {0: "no rail", 1: "one rail", 2: "two rails"}[rails]
     return f"{look} stairs of {NUMBER[steps]} steps with {words}"
-
-
-def ladder(dice: Dice, s: Shape) -> str:
-    """Rungs between two rails: leaning, or a step ladder that stands by itself."""
-    rungs, gap = dice.count(4, 11), dice(0.25, 0.32)
-    width, thick = dice(0.32, 0.5), dice(0.018, 0.032)
-    folding = dice.coin(0.4)
-    if folding:
-        rungs = min(rungs, 7)
-    side_rails = Shape()
-    long = (rungs + 0.8) * gap
-    for side in (-1, 1):
-        side_rails.box((side * width / 2, 0, 0), (thick, long, thick * 2))
-    plain = Shape()
-    plain.add(side_rails)
-    for i in range(rungs):
-        y = (i + 0.7) * gap
-        if folding:
-            plain.box((0, y, 0), (width, 0.02, 0.1))
-        else:
-            plain.rod((-width / 2, y, 0), (width / 2, y, 0), thick * 0.6, sides=8)
-    if not folding:
-        s.add(plain, (0, 0, 0), turn_x(-dice(0, 0.3)))
-        return f"a ladder with {NUMBER[rungs]} rungs"
-    lean = dice(0.15, 0.32)
-    foot = np.sin(lean) * long
-    s.add(plain, (0, 0, foot), turn_x(-lean))
-    s.add(side_rails, (0, 0, -foot), turn_x(lean))
-    s.box((0, long * np.cos(lean), 0), (width * 1.1, 0.03, 0.2))
-    return f"a folding ladder with {NUMBER[rungs]} steps"
-
-
-def fence(dice: Dice, s: Shape) -> str:
-    """Posts, rails and pickets; or rails alone."""
-    width, height = dice(1.6, 3.0), dice(0.7, 1.3)
-    kind = dice.pick("pickets", "pickets", "rails", "bars")
-    posts, rails = dice.count(2, 4), 2 if kind != "rails" else dice.count(2, 4)
-    thick = dice(0.06, 0.1)
-    for x in np.linspace(-0.5, 0.5, posts) * width:
-        s.box((x, 0, 0), (thick, height * 1.05, thick))
-    for y in np.linspace(0.25, 0.85, rails) * height:
-        s.box((0, y, 0), (width, thick if kind != "rails" else thick * 1.5, thick * 0.4))
-    count = 0
-    if kind == "pickets":
-        count = dice.count(8, 16)
-        wide = width / count * dice(0.45, 0.8) / 2
-        point = dice(0.0, 0.12)
-        for x in (np.arange(count) + 0.5) / count * width - width / 2:
-            top = height * 0.95
-            outline = [(-wide, 0.06), (wide, 0.06), (wide, top - point), (0, top), (-wide, top - point)]
-            s.prism(outline, 0.025, (x, 0, thick * 0.4))
-    elif kind == "bars":
-        count = dice.count(8, 18)
-        for x in (np.arange(count) + 0.5) / count * width - width / 2:
-            s.rod((x, 0.05, 0), (x, height, 0), 0.012, sides=6)
-            s.revolve([(0.025, 0), (0, 0.07)], (x, height, 0), sides=8)
-    what = f"{NUMBER[rails]} rails" if kind == "rails" else f"many {kind}"
-    return f"a fence of {what} between {NUMBER[posts]} posts"
-
-
-def house(dice: Dice, s: Shape) -> str:
-    """Walls, a roof, a door, windows, perhaps a chimney."""
-    width, depth = dice(5, 9), dice(4, 7)
-    floors = dice.count(1, 2)
-    height, over = floors * dice(2.4, 3.0), dice(0.1, 0.5)
-    s.box((0, 0, 0), (width, height, depth))
-    kind, rise = dice.pick("gabled", "gabled", "hipped", "flat"), dice(1.2, 3.0)
-    if kind == "gabled":
-        gable = [(-depth / 2 - over, 0), (depth / 2 + over, 0), (0, rise)]
-        s.prism(gable, width + over, (0, height, 0), turn_y(np.pi / 2))
-    elif kind == "hipped":
-        x, z, ridge = width / 2 + over, depth / 2 + over, max(width - depth, 0.1) / 2
-        foot = [(-x, 0, -z), (-x, 0, z), (x, 0, z), (x, 0, -z)]
-        top = [(-ridge, rise, 0), (-ridge, rise, 0.01), (ridge, rise, 0.01), (ridge, rise, 0)]
-        s.loft([foot, top], (0, height, 0))
-    else:
-        s.box((0, height, 0), (width + over, 0.3, depth + over))
-    if dice.coin(0.5) and kind != "flat":
-        s.box((width * 0.25, height, -depth * 0.1), (0.6, rise * 1.1, 0.6))
-    door_x = width * dice(-0.3, 0.3)
-    s.box((door_x, 0, depth / 2), (1.0, 2.1, 0.3))
-    columns = dice.count(2, 4)
-    for floor in range(floors):
-        for x in ((np.arange(columns) + 0.5) / columns - 0.5) * width:
-            if floor == 0 and abs(x - door_x) < 1.1:
-                continue
-            y = floor * height / floors + 0.9
-            _frame(s, 1.0, 1.2, 0.15, 0.3, (x, y, depth / 2))
-            _frame(s, 1.0, 1.2, 0.15, 0.3, (x, y, -depth / 2))
-    tall = "one floor" if floors == 1 else "two floors"
-    return f"a house of {tall} with a {kind} roof"
-
-
-def tent(dice: Dice, s: Shape) -> str:
-    """A ridge, a dome or a cone of cloth, with ropes or poles."""
-    width, depth, height = dice(1.4, 2.4), dice(1.8, 3.0), dice(1.0, 1.7)
-    kind = dice.pick("ridge", "dome", "cone")
-    if kind == "ridge":
-        roof = [[(-width / 2, 0), (0, height)], [(0, height), (width / 2, 0)]]
-        for (x0, y0), (x1, y1) in roof:
-            ends = [[(x, y, z) for z in (-depth / 2, depth / 2)] for x, y in ((x0, y0), (x1, y1))]
-            s.grid(np.array(ends, dtype=float))
-        back = [[(-width / 2, 0, -depth / 2), (0, height, -depth / 2)]]
-        back += [[(width / 2, 0, -depth / 2), (0, height, -depth / 2)]]
-        s.grid(np.array(back, dtype=float))
-        for side in (-1, 1):
-            flap = [[(side * width / 2, 0, 0), (0, height, 0)], [(side * width * 0.2, 0, 0.2), (0, height, 0)]]
-            s.grid(np.array(flap, dtype=float) + [0, 0, depth / 2])
-        for z in (-1, 1):
-            s.rod((0, 0, z * depth / 2), (0, height * 1.05, z * depth / 2), 0.025)
-            end = (0, 0, z * (depth / 2 + 0.6))
-            s.rod((0, height, z * depth / 2), end, 0.012, sides=5)
-    else:
-        t = np.linspace(0, 1, 9)
-        high = np.sin(t * np.pi / 2) if kind == "dome" else t
-        wide = np.cos(t * np.pi / 2) if kind == "dome" else 1 - t
-        sides = dice.count(4, 8)
-        taller = height * (1.0 if kind == "dome" else 1.5)
-        profile = np.column_stack([width / 2 * wide, taller * high])
-        s.revolve(profile, turn=turn_y(0.4), sides=sides, stretch=(1, depth / width))
-        if kind == "cone":
-            for angle in np.arange(5) * 1.26:
-                top = (0.25 * np.sin(angle), taller * 1.15, 0.25 * np.cos(angle))
-                foot = (-0.25 * np.sin(angle), taller * 0.85, -0.25 * np.cos(angle))
-                s.rod(foot, top, 0.02, sides=6)
-    return f"{a(kind, 'tent')}"
 
 
 def fireplace(dice: Dice, s: Shape) -> str:
@@ -332,14 +203,17 @@ def shower(dice: Dice, s: Shape) -> str:
     for turn, wide, (x, z) in sides[:walls]:
         pane = Shape()
         pane.box((0, rim, 0), (wide, height - rim, 0.012))
-        _frame(pane, wide, height - rim, bar, bar, (0, rim, 0))
+        pane.frame((0, rim, 0), (wide, height - rim, bar), bar)
         s.add(pane, (x, 0, z), turn_y(turn))
     back = -depth * 0.45
     s.rod((0, rim + 0.5, back), (0, height * 1.02, back), 0.014, sides=8)
     reach = dice(0.15, 0.4)
     s.rod((0, height * 1.02, back), (0, height, back + reach), 0.014, sides=8)
     disc = dice(0.05, 0.13)
-    s.revolve([(0.02, 0.05), (disc, 0.02), (disc, 0), (0, 0)], (0, height - 0.05, back + reach))
+    s.revolve(
+        [(0.02, 0.05), (disc, 0.02), (disc, 0), (0, 0)],
+        (0, height - 0.05, back + reach),
+    )
     s.blob((0, 1.0, back), (0.2, 0.07, 0.08), 0.3)
     noun = "glass wall" if walls == 1 else "glass walls"
     return f"a shower with {NUMBER[walls]} {noun}"
@@ -356,10 +230,14 @@ def picture(dice: Dice, s: Shape) -> str:
     width = dice(0.3, 1.2)
     height = width * dice(0.6, 1.5)
     bar, depth = min(width, height) * dice(0.06, 0.16), dice(0.015, 0.05)
-    _frame(s, width, height, bar, depth)
+    s.frame((0, 0, 0), (width, height, depth), bar)
     s.box((0, 0, -depth * 0.3), (width, height, depth * 0.3))
     if dice.coin(0.5):
-        _frame(s, width * 1.04, height * 1.04, bar * 0.3, depth * 1.6, (0, -height * 0.02, 0))
+        s.frame(
+            (0, -height * 0.02, 0),
+            (width * 1.04, height * 1.04, depth * 1.6),
+            bar * 0.3,
+        )
     stand = dice.coin(0.3)
     if stand:
         leg = Shape()
@@ -375,10 +253,6 @@ BUILDING = {
         window,
         door,
         stairs,
-        ladder,
-        fence,
-        house,
-        tent,
         fireplace,
         radiator,
         shower,

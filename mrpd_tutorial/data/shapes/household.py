@@ -1,5 +1,6 @@
 """Recipes: light, fabric, walls' decoration, music and tools."""
 
+# ruff: noqa: RUF005 (array + list is a vector sum here, not a concatenation)
 import numpy as np
 
 from mrpd_tutorial.data.shapes.parts import Dice, Shape, turn_x, turn_y, turn_z
@@ -43,7 +44,10 @@ def lamp(dice: Dice, s: Shape) -> str:
             s.rod((0, 0.1, 0), (0, tall + y, 0), 0.012, sides=8)
             for angle in np.arange(shades) * 2 * np.pi / shades:
                 x, z = arm * np.sin(angle), arm * np.cos(angle)
-                path = [(x * t, 0.1 - 0.1 * np.sin(np.pi * t), z * t) for t in np.linspace(0, 1, 7)]
+                path = [
+                    (x * t, 0.1 - 0.1 * np.sin(np.pi * t), z * t)
+                    for t in np.linspace(0, 1, 7)
+                ]
                 s.tube(path, 0.01)
                 _shade(s, dice, (x, 0.1, z), radius * 0.45, tall * 0.5, style)
         s.revolve([(0.06, 0), (0.06, 0.02), (0, 0.02)], (0, tall + y, 0))
@@ -88,13 +92,13 @@ def curtain(dice: Dice, s: Shape) -> str:
     for i in range(panels):
         side = 1 if panels == 1 else 2 * i - 1
         x = (t - (0.5 if panels == 1 else 1 - i)) * each
-        if gathered:
-            waist = 1 - 0.65 * np.exp(-(((v - 0.42) / 0.22) ** 2))
+        waist = 1 - 0.65 * gathered * np.exp(-(((v - 0.42) / 0.22) ** 2))
+        if panels == 1:
             x = x * waist
-        if panels == 2:
-            x = x + side * (width / 2 - each) - (0 if not gathered else 0) + 0 * v
+        else:
+            # Each panel is gathered toward its own end of the rod.
             edge = side * width / 2
-            x = x if not gathered else edge - (edge - x) * waist
+            x = edge - (edge - x - side * (width / 2 - each)) * waist
         phase = dice(0, 6.3)
         z = deep * np.sin(2 * np.pi * waves * t + phase) * (1 - 0.35 * v)
         y = v * height
@@ -150,7 +154,13 @@ def clock(dice: Dice, s: Shape) -> str:
     tall = dice.coin(0.35)
     radius = dice(0.1, 0.14)
     y = dice(1.5, 1.8) if tall else radius
-    face = [(radius, -0.03), (radius, 0.02), (radius * 0.9, 0.03), (radius * 0.9, 0.01), (0, 0.01)]
+    face = [
+        (radius, -0.03),
+        (radius, 0.02),
+        (radius * 0.9, 0.03),
+        (radius * 0.9, 0.01),
+        (0, 0.01),
+    ]
     depth = dice(0.18, 0.28)
     z = depth / 2 if tall else 0.0
     s.revolve(face, (0, y, z), turn_x(np.pi / 2), 24)
@@ -159,7 +169,11 @@ def clock(dice: Dice, s: Shape) -> str:
         hand.box((0, 0, 0), (radius * 0.1, radius * length, 0.012))
         s.add(hand, (0, y, z + 0.02), turn_z(angle))
     for angle in np.arange(12) * np.pi / 6:
-        tick = (radius * 0.78 * np.sin(angle), y + radius * 0.78 * np.cos(angle), z + 0.012)
+        tick = (
+            radius * 0.78 * np.sin(angle),
+            y + radius * 0.78 * np.cos(angle),
+            z + 0.012,
+        )
         s.blob((tick[0], tick[1] - 0.01, tick[2]), (0.015, 0.02, 0.01))
     if tall:
         width = radius * dice(2.3, 2.7)
@@ -175,7 +189,9 @@ def clock(dice: Dice, s: Shape) -> str:
     for side in (-1, 1) if bells else ():
         at = (side * radius * 0.6, y + radius * 0.8, -0.01)
         s.blob(at, (0.07, 0.06, 0.07), turn=turn_z(-side * 0.5))
-        s.rod((side * radius * 0.5, y - radius, 0), (side * radius * 0.75, -0.04, 0), 0.01)
+        s.rod(
+            (side * radius * 0.5, y - radius, 0), (side * radius * 0.75, -0.04, 0), 0.01
+        )
     return "an alarm clock with two bells" if bells else "a round clock"
 
 
@@ -194,7 +210,9 @@ def umbrella(dice: Dice, s: Shape) -> str:
     else:
         bend = np.linspace(0, np.pi, 9)
         reach = dice(0.03, 0.06)
-        hook = np.column_stack([0 * bend, 0.1 - reach * np.sin(bend), reach * (1 - np.cos(bend))])
+        hook = np.column_stack(
+            [0 * bend, 0.1 - reach * np.sin(bend), reach * (1 - np.cos(bend))]
+        )
         s.tube(hook, 0.014)
     below = "a round stand" if stand else "a hooked handle"
     return f"an open umbrella with {NUMBER[ribs]} ribs and {below}"
@@ -207,9 +225,12 @@ def guitar(dice: Dice, s: Shape) -> str:
     electric = dice.coin(0.35)
     waist = dice(0.15, 0.28)
     bulge = 1 - waist * np.exp(-(((np.cos(t) - 0.25) / 0.35) ** 2)) - 0.1 * np.cos(t)
-    x, y = width / 2 * np.sin(t) * bulge, -length / 2 * np.cos(t) * -1 + length / 2
+    x, y = width / 2 * np.sin(t) * bulge, length / 2 * (1 + np.cos(t))
     if electric:
-        x = x + 0.05 * np.sin(t) * (y > length * 0.7)
+        # Two horns beside the neck.
+        y = y + 0.13 * np.exp(-(((np.abs(x) - width * 0.3) / 0.04) ** 2)) * (
+            y > length / 2
+        )
     deep = 0.045 if electric else dice(0.09, 0.12)
     s.prism(np.column_stack([x, y])[::-1], deep)
     neck = dice(0.45, 0.55)
@@ -223,7 +244,12 @@ def guitar(dice: Dice, s: Shape) -> str:
         s.ring((0, length * 0.62, deep / 2), 0.05, 0.006)
     for x in np.linspace(-0.018, 0.018, 4):
         top = length * 0.75 + neck
-        s.rod((x, length * 0.3, deep / 2 + 0.02), (x, top, deep / 2 + 0.02), 0.002, sides=3)
+        s.rod(
+            (x, length * 0.3, deep / 2 + 0.02),
+            (x, top, deep / 2 + 0.02),
+            0.002,
+            sides=3,
+        )
     return f"an {'electric' if electric else 'acoustic'} guitar"
 
 
@@ -244,7 +270,11 @@ def hammer(dice: Dice, s: Shape) -> str:
         else:
             for side in (-1, 1):
                 t = np.linspace(0, 1, 6)
-                path = [-size * 1.2 * t, -size * 0.5 * t**2, side * thick * (0.3 + t * 0.5)]
+                path = [
+                    -size * 1.2 * t,
+                    -size * 0.5 * t**2,
+                    side * thick * (0.3 + t * 0.5),
+                ]
                 reach = thick * 0.7 * (1.1 - t)
                 head.tube(np.stack(path, 1), reach)
     s.add(head, (0, length, 0), turn_y(np.pi if dice.coin() else 0))

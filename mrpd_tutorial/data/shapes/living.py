@@ -1,5 +1,6 @@
 """Recipes: plants, people and animals."""
 
+# ruff: noqa: RUF005 (array + list is a vector sum here, not a concatenation)
 import numpy as np
 
 from mrpd_tutorial.data.shapes.parts import Dice, Shape, turn_x, turn_y, turn_z
@@ -9,7 +10,7 @@ __all__ = ["LIVING"]
 
 
 def _leaf(s: Shape, at, length, width, azimuth, rise, droop) -> None:
-    """A curved blade: leaves `at` with slope `rise` (radians), bends down by `droop`."""
+    """A curved blade: slope `rise` at its foot `at`, bent down by `droop` (radians)."""
     t = np.linspace(0, 1, 7)
     slope = rise - droop * t
     step = length / 6
@@ -65,7 +66,7 @@ def plant(dice: Dice, s: Shape) -> str:
         s.rod((0, top, 0), (0, top + stem + crown[1], 0), 0.02, 0.008)
         middle = np.array([0, top + stem + crown[1] * 0.95, 0])
         leaf = dice(0.08, 0.18)
-        for i in range(dice.count(50, 110)):
+        for _ in range(dice.count(50, 110)):
             way = dice.rng.standard_normal(3)
             way *= dice(0.45, 1) ** 0.5 / np.linalg.norm(way)
             at = middle + way * crown
@@ -99,7 +100,7 @@ def plant(dice: Dice, s: Shape) -> str:
 def tree(dice: Dice, s: Shape) -> str:
     """A trunk and a crown: stacked cones, round masses, loose leaves or bare twigs."""
     kind = dice.pick("fir", "round", "leafy", "bare")
-    trunk, girth = dice(0.6, 1.8), dice(0.06, 0.16)
+    trunk, girth = dice(0.5, 1.5), dice(0.05, 0.13)
     if kind == "fir":
         tiers, wide = dice.count(1, 5), dice(0.5, 1.0)
         tall = dice(1.6, 3.0)
@@ -120,11 +121,12 @@ def tree(dice: Dice, s: Shape) -> str:
             at = (away * np.sin(i * 2.4), trunk + dice(0, 0.5), away * np.cos(i * 2.4))
             each = size * (1 if masses == 1 else dice(0.55, 0.8))
             s.blob(at, (each, each * dice(0.8, 1.3), each))
-        return f"a tree with a round crown of {NUMBER[masses]}"
+        parts = "one round mass" if masses == 1 else f"{NUMBER[masses]} round masses"
+        return f"a tree with a crown of {parts}"
     tips = []
-    for i in range(dice.count(5, 9)):
+    for i in range(dice.count(6, 12)):
         low = trunk * dice(0.7, 1.2)
-        angle, lean, long = i * 2.4, dice(0.3, 1.0), dice(0.5, 1.0)
+        angle, lean, long = i * 2.4, dice(0.2, 1.0), dice(0.5, 1.2)
         way = [np.sin(angle) * np.sin(lean), np.cos(lean), np.cos(angle) * np.sin(lean)]
         tip = np.array([0, low, 0]) + np.array(way) * long
         s.rod((0, low, 0), tip, girth * 0.4, girth * 0.12, sides=7)
@@ -134,7 +136,7 @@ def tree(dice: Dice, s: Shape) -> str:
             s.rod(tip * 0.7 + [0, low * 0.3, 0], end, girth * 0.16, 0.005, sides=5)
             tips.append(end)
     if kind == "leafy":
-        for i in range(110):
+        for i in range(dice.count(100, 160)):
             at = tips[i % len(tips)] + dice.rng.normal(0, 0.17, 3)
             size = dice(0.12, 0.25)
             _leaf(s, at, size, size * 0.6, dice(0, 6.3), dice(-0.8, 0.8), 0.5)

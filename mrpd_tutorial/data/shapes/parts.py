@@ -10,8 +10,8 @@ import numpy as np
 
 __all__ = ["Dice", "Shape", "turn_x", "turn_y", "turn_z"]
 
-# A sample this deep (relative to the part) inside a solid is hidden; the slack keeps the
-# flat facets of round parts, which lie a little inside the true circle.
+# A sample this deep (relative to the part) inside a solid is hidden; the slack keeps
+# the flat facets of round parts, which lie a little inside the true circle.
 _SLACK = 0.96
 
 
@@ -93,7 +93,9 @@ class Shape:
 
     def _hide(self, at, turn, size, test) -> None:
         turn = np.eye(3) if turn is None else turn
-        self._solids.append((turn, np.asarray(at, float), np.asarray(size, float), test))
+        self._solids.append(
+            (turn, np.asarray(at, float), np.asarray(size, float), test)
+        )
 
     def grid(self, surface, at=(0, 0, 0), turn=None) -> None:
         """A surface through a (U, V, 3) grid of vertices; hides nothing."""
@@ -106,6 +108,16 @@ class Shape:
         """A solid box; size is (width x, height y, depth z)."""
         self._place(_BOX * np.asarray(size, dtype=float), at, turn)
         self._hide(at, turn, size, _in_box)
+
+    def frame(self, at, size, bar) -> None:
+        """Four bars around an upright opening; size is the outer size."""
+        x, y, z = at
+        width, height, depth = size
+        for side in (-1, 1):
+            post = (x + side * (width - bar) / 2, y, z)
+            self.box(post, (bar, height, depth))
+            rail = (x, y if side < 0 else y + height - bar, z)
+            self.box(rail, (width, bar, depth))
 
     def loft(self, sections, at=(0, 0, 0), turn=None) -> None:
         """A closed skin over (K, M, 3) rings, the first and last filled; hides nothing.
@@ -120,7 +132,7 @@ class Shape:
             self._place(np.stack([centre, ring[:-1], ring[1:]], 1), at, turn)
 
     def prism(self, outline, depth, at=(0, 0, 0), turn=None) -> None:
-        """An (M, 2) outline in the x-y plane, counter-clockwise, given depth along z."""
+        """An (M, 2) outline in the x-y plane, counter-clockwise, made deep along z."""
         outline = np.asarray(outline, dtype=float)
         layers = [
             np.column_stack([outline, np.full(len(outline), z)])
@@ -146,7 +158,6 @@ class Shape:
         y = np.broadcast_to(height, x.shape)
         self.grid(np.stack([x, y, z], -1), at, turn)
         if solid:
-
             # A little within the ends, so that a flat end does not hide itself.
             margin = 1e-4 * (height[-1] - height[0])
 
@@ -170,7 +181,9 @@ class Shape:
         turn = np.column_stack([side, up, np.cross(side, up)])
         last = radius if end_radius is None else end_radius
         profile = [(0, 0), (radius, 0), (last, length), (0, length)]
-        self.revolve(profile, start, turn, sides, solid=True)
+        # A thin rod has next to no room inside, and many parts make sampling slow.
+        solid = max(radius, last) > 0.1 * length
+        self.revolve(profile, start, turn, sides, solid=solid)
 
     def tube(self, path, radius, sides=8) -> None:
         """A round tube along an (M, 3) path, open at the ends; radius may vary (M,)."""

@@ -1,5 +1,7 @@
 """Recipes: boxes with doors and drawers, and kitchen and laundry machines."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from mrpd_tutorial.data.shapes.parts import Dice, Shape, turn_x, turn_y
@@ -108,7 +110,7 @@ def bookshelf(dice: Dice, s: Shape) -> str:
     if back:
         s.box((0, 0, -depth / 2), (width, height, 0.01))
     books = dice.coin(0.45)
-    for y, above in zip(levels, levels[1:], strict=False) if books else ():
+    for y, above in pairwise(levels) if books else ():
         x = -width / 2 + board
         stop = dice(-0.3, 0.5) * width
         while x < stop:
@@ -139,7 +141,7 @@ def refrigerator(dice: Dice, s: Shape) -> str:
         return "a wide refrigerator with two doors side by side"
     doors = dice.count(1, 2)
     edges = [0.06, height] if doors == 1 else [0.06, height * split, height]
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         s.box((0, low, z), (width, (high - low) * 0.98, thick))
         bar = (high - low) * 0.4
         middle = (low + high) / 2
@@ -170,7 +172,9 @@ def washing_machine(dice: Dice, s: Shape) -> str:
     _porthole(s, width * dice(0.25, 0.36), height * dice(0.42, 0.52), z)
     band = height * dice(0.12, 0.18)
     s.box((0, height - band, z), (width, band * 0.9, 0.03))
-    s.box((-width * 0.3, height - band * 0.9, z + 0.01), (width * 0.3, band * 0.6, 0.03))
+    s.box(
+        (-width * 0.3, height - band * 0.9, z + 0.01), (width * 0.3, band * 0.6, 0.03)
+    )
     knob = (width * dice(0, 0.35), height - band / 2, z)
     s.rod(knob, (knob[0], knob[1], z + 0.05), band * 0.28)
     _feet(s, width, depth, 0.04)

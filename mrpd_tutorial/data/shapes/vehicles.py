@@ -1,5 +1,6 @@
 """Recipes: things that drive, fly and float; all of them travel toward +z."""
 
+# ruff: noqa: RUF005 (array + list is a vector sum here, not a concatenation)
 import numpy as np
 
 from mrpd_tutorial.data.shapes.parts import Dice, Shape, turn_x, turn_y, turn_z
@@ -46,7 +47,9 @@ def car(dice: Dice, s: Shape) -> str:
     }[kind]
     place = [low + share * length for share in (back, back_top, front_top, front)]
     if kind == "open":
-        pane = [[(x, belt, place[3]), (x * 0.9, belt + 0.4, place[2])] for x in (-0.7, 0.7)]
+        pane = [
+            [(x, belt, place[3]), (x * 0.9, belt + 0.4, place[2])] for x in (-0.7, 0.7)
+        ]
         s.grid(np.array(pane))
         for x in (-0.38, 0.38):
             s.blob((x, belt - 0.1, 0), (0.5, 0.5, 0.25), 0.6, turn_x(-0.2))
@@ -93,7 +96,7 @@ def _wing(s: Shape, root, tip, chord, tip_chord, thick) -> None:
 
 
 def airplane(dice: Dice, s: Shape) -> str:
-    """A fuselage with wings and tail; jets under the wings, a propeller, or a fighter."""
+    """A fuselage with wings and tail: an airliner, a fighter, or with a propeller."""
     kind = dice.pick("airliner", "propeller", "fighter", "airliner")
     length = dice(8, 12)
     girth = length * (dice(0.045, 0.065) if kind != "propeller" else dice(0.05, 0.075))
@@ -139,7 +142,9 @@ def airplane(dice: Dice, s: Shape) -> str:
             _wheel(s, *at, girth * 0.4, girth * 0.3)
             s.rod((0, 0, at[2]), at, 0.06)
         return "a small airplane with a propeller"
-    return "a fighter airplane" if kind == "fighter" else "an airliner airplane with jets"
+    return (
+        "a fighter airplane" if kind == "fighter" else "an airliner airplane with jets"
+    )
 
 
 def bicycle(dice: Dice, s: Shape) -> str:
@@ -257,4 +262,6 @@ def rocket(dice: Dice, s: Shape) -> str:
     return f"{a('rocket')} with {NUMBER[fins]} fins{end}"
 
 
-VEHICLES = {recipe.__name__: recipe for recipe in (car, airplane, bicycle, boat, rocket)}
+VEHICLES = {
+    recipe.__name__: recipe for recipe in (car, airplane, bicycle, boat, rocket)
+}

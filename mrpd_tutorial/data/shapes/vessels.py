@@ -38,7 +38,9 @@ def cup(dice: Dice, s: Shape) -> str:
     """A cup with a handle, perhaps on a saucer."""
     height, top = dice(0.07, 0.12), dice(0.032, 0.05)
     bottom = top * dice(0.55, 1.0)
-    outer = _smooth([bottom, (bottom + top) / 2 * dice(0.95, 1.1), top], [0, height / 2, height])
+    outer = _smooth(
+        [bottom, (bottom + top) / 2 * dice(0.95, 1.1), top], [0, height / 2, height]
+    )
     s.revolve(_walls(outer, 0.004))
     reach, bend = height * dice(0.28, 0.42), np.linspace(-np.pi / 2, np.pi / 2, 10)
     x = (bottom + top) / 2 + reach * np.cos(bend) * dice(0.7, 1.0)
@@ -77,7 +79,12 @@ def bottle(dice: Dice, s: Shape) -> str:
 def vase(dice: Dice, s: Shape) -> str:
     """A smooth hollow of revolution, sometimes with two handles or stems in it."""
     height, belly = dice(0.2, 0.45), dice(0.05, 0.13)
-    radii = [belly * dice(0.35, 0.8), belly, belly * dice(0.3, 0.7), belly * dice(0.4, 0.9)]
+    radii = [
+        belly * dice(0.35, 0.8),
+        belly,
+        belly * dice(0.3, 0.7),
+        belly * dice(0.4, 0.9),
+    ]
     heights = np.array([0, dice(0.25, 0.55), dice(0.7, 0.88), 1]) * height
     s.revolve(_walls(_smooth(radii, heights, 20), 0.006), sides=24)
     handles = dice.coin(0.25)
@@ -96,7 +103,9 @@ def bowl(dice: Dice, s: Shape) -> str:
     height, bulge = top * dice(0.35, 0.95), dice(0.4, 0.8)
     t = np.linspace(0, np.pi / 2, 9)
     foot = top * dice(0.25, 0.45)
-    outer = np.column_stack([foot + (top - foot) * np.sin(t) ** bulge, height * (1 - np.cos(t))])
+    outer = np.column_stack(
+        [foot + (top - foot) * np.sin(t) ** bulge, height * (1 - np.cos(t))]
+    )
     s.revolve(_walls(outer, 0.006), sides=28)
     ring = dice.coin(0.4)
     if ring:
@@ -159,7 +168,12 @@ def sink(dice: Dice, s: Shape) -> str:
     _tap(s, (0, height, -depth * 0.42), dice(0.08, 0.2), dice(0.1, 0.18))
     if under == "a column":
         thick = dice(0.07, 0.11)
-        outline = [(thick * 1.4, 0), (thick, 0.15), (thick, 0.5), (thick * 1.6, height - deep * 0.7)]
+        outline = [
+            (thick * 1.4, 0),
+            (thick, 0.15),
+            (thick, 0.5),
+            (thick * 1.6, height - deep * 0.7),
+        ]
         s.revolve(outline, (0, 0, -0.04))
     elif under == "a cupboard":
         s.box((0, 0.06, 0), (width * 1.1, height - 0.1, depth * 1.0))
@@ -198,7 +212,15 @@ def bathtub(dice: Dice, s: Shape) -> str:
     width, depth, height = dice(1.4, 1.85), dice(0.65, 0.9), dice(0.42, 0.55)
     boxed = dice.coin(0.5)
     lift = 0 if boxed else dice(0.05, 0.15)
-    _basin(s, (0, lift, 0), width, height, depth, dice(0.5, 0.9) if boxed else dice(0, 0.7), 0.05)
+    _basin(
+        s,
+        (0, lift, 0),
+        width,
+        height,
+        depth,
+        dice(0.5, 0.9) if boxed else dice(0, 0.7),
+        0.05,
+    )
     if boxed:
         for side in (-1, 1):
             s.box((0, 0, side * depth / 2), (width, height, 0.02))

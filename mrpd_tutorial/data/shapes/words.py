@@ -2,11 +2,9 @@
 
 __all__ = ["NUMBER", "a", "compare"]
 
-NUMBER = dict(
-    enumerate(
-        "no one two three four five six seven eight nine ten eleven twelve".split()
-    )
-)
+_WORDS = """no one two three four five six seven eight nine ten eleven twelve
+thirteen fourteen fifteen sixteen"""
+NUMBER = dict(enumerate(_WORDS.split()))
 
 
 def a(*words: str) -> str:
