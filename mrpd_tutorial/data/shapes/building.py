@@ -17,7 +17,7 @@ def window(dice: Dice, s: Shape) -> str:
     rows, columns = dice.count(1, 3), dice.count(1, 2)
     each, tall = (width - 2 * bar) / sashes, height - 2 * bar
     opened = dice.coin(0.3)
-    glass = dice.coin(0.5)
+    glass = dice.coin(0.3)
     for i in range(sashes):
         sash = Shape()
         sash.frame((0, 0, 0), (each, tall, depth * 0.5), bar * 0.8)
@@ -49,7 +49,7 @@ def window(dice: Dice, s: Shape) -> str:
 
 
 def door(dice: Dice, s: Shape) -> str:
-    """A leaf with panels and a handle in its frame, closed or ajar."""
+    """A leaf, panelled or glazed, with a handle in its frame, closed or ajar."""
     width, height = dice(0.7, 1.0), dice(1.95, 2.15)
     leaves = 2 if dice.coin(0.2) else 1
     bar, depth = dice(0.06, 0.12), dice(0.08, 0.2)
@@ -60,12 +60,24 @@ def door(dice: Dice, s: Shape) -> str:
     rows, columns = dice.count(1, 4), dice.count(1, 2)
     opened = dice.coin(0.35)
     swing = dice(0.3, 1.4) if opened else 0.0
+    glazed, sill = dice.coin(0.3), dice(0.05, 0.5)
     for i in range(leaves):
         side = -1 if i == 0 else 1
         leaf = Shape()
         middle = -side * width / 2
-        leaf.box((middle, 0.01, 0), (width, height - 0.01, 0.045))
-        for row in range(rows):
+        solid = height * sill if glazed else height - 0.01
+        leaf.box((middle, 0.01, 0), (width, solid, 0.045))
+        if glazed:
+            # Glass itself gives no points: the opening and its bars do.
+            at, tall = (middle, solid, 0), height - solid
+            leaf.frame(at, (width, tall, 0.045), width * 0.13)
+            for row in range(1, rows):
+                y = solid + tall * row / rows
+                leaf.box((middle, y, 0), (width, 0.025, 0.03))
+            for column in range(1, columns):
+                x = middle + (column / columns - 0.5) * width
+                leaf.box((x, solid, 0), (0.025, tall, 0.03))
+        for row in range(0 if glazed else rows):
             for column in range(columns):
                 x = middle + ((column + 0.5) / columns - 0.5) * width * 0.85
                 y = height * (0.06 + 0.9 * row / rows)
@@ -81,7 +93,8 @@ def door(dice: Dice, s: Shape) -> str:
     look = "open" if opened else "closed"
     kind = "double" if leaves == 2 else ""
     total_panels = NUMBER[rows * columns]
-    noun = "panel" if rows * columns == 1 else "panels"
+    noun = "pane" if glazed else "panel"
+    noun += "" if rows * columns == 1 else "s"
     return f"{a(look, kind, 'door')} with {total_panels} {noun} a leaf"
 
 

@@ -28,7 +28,7 @@ def _shade(s: Shape, dice: Dice, at, radius, height, style, down=True) -> None:
 
 def lamp(dice: Dice, s: Shape) -> str:
     """A table lamp, a floor lamp, a jointed desk lamp or a hanging lamp."""
-    kind = dice.pick("table", "floor", "desk", "hanging", "table", "floor")
+    kind = dice.pick("table", "floor", "desk", "hanging", "table", "hanging")
     style = dice.pick("cone", "drum", "dome", "globe", "cone", "drum")
     radius = dice(0.13, 0.24)
     tall = radius * dice(0.8, 1.8)

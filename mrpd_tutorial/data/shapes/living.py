@@ -41,10 +41,10 @@ def _pot(s: Shape, dice: Dice, radius, height) -> str:
 
 def plant(dice: Dice, s: Shape) -> str:
     """A pot, stems and many leaf surfaces."""
-    radius = dice(0.1, 0.2)
+    radius = dice(0.1, 0.25)
     height = radius * dice(1.0, 2.2)
     form = _pot(s, dice, radius, height)
-    kind = dice.pick("broad", "blade", "bushy", "bushy", "palm", "flowering")
+    kind = dice.pick("broad", "blade", "bushy", "bushy", "palm", "flowering", "clipped")
     top = height * 0.9
     if kind == "blade":
         count, length = dice.count(14, 36), dice(0.4, 0.9)
@@ -59,14 +59,22 @@ def plant(dice: Dice, s: Shape) -> str:
             at = (0, top + trunk * dice(0.85, 1.0), 0)
             size = dice(0.35, 0.7), dice(0.05, 0.1)
             _leaf(s, at, *size, i * 2.4, dice(-0.2, 1.2), dice(0.8, 2.0))
+    elif kind == "clipped":
+        size, stem = radius * dice(1.5, 3.0), dice(0.0, 0.5)
+        s.rod((0, top, 0), (0, top + stem + 0.05, 0), 0.02)
+        s.blob((0, top + stem, 0), (size, size * dice(0.9, 1.5), size))
+        for i in range(60):
+            way = dice.rng.standard_normal(3)
+            at = way / np.linalg.norm(way) * size * 0.5 + [0, top + stem + size / 2, 0]
+            _leaf(s, at, size * 0.15, size * 0.1, i * 2.4, dice(-0.5, 1.0), 0.5)
     elif kind == "bushy":
         crown = np.array([dice(0.2, 0.4), dice(0.2, 0.45), 0])
         crown[2] = crown[0]
         stem = dice(0.0, 0.5)
         s.rod((0, top, 0), (0, top + stem + crown[1], 0), 0.02, 0.008)
         middle = np.array([0, top + stem + crown[1] * 0.95, 0])
-        leaf = dice(0.08, 0.18)
-        for _ in range(dice.count(50, 110)):
+        leaf = dice(0.06, 0.18)
+        for _ in range(dice.count(60, 150)):
             way = dice.rng.standard_normal(3)
             way *= dice(0.45, 1) ** 0.5 / np.linalg.norm(way)
             at = middle + way * crown
@@ -91,6 +99,7 @@ def plant(dice: Dice, s: Shape) -> str:
         "broad": "with broad leaves",
         "blade": "with long narrow leaves",
         "bushy": "with many small leaves",
+        "clipped": "clipped into a ball",
         "palm": "with a trunk and hanging leaves",
         "flowering": "with flowers",
     }[kind]

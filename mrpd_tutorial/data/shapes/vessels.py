@@ -35,26 +35,33 @@ def ball(dice: Dice, s: Shape) -> str:
 
 
 def cup(dice: Dice, s: Shape) -> str:
-    """A cup with a handle, perhaps on a saucer."""
+    """A cup with or without a handle, or a goblet; perhaps on a saucer."""
     height, top = dice(0.07, 0.12), dice(0.032, 0.05)
     bottom = top * dice(0.55, 1.0)
-    outer = _smooth(
-        [bottom, (bottom + top) / 2 * dice(0.95, 1.1), top], [0, height / 2, height]
-    )
+    belly = (bottom + top) / 2 * dice(0.95, 1.1)
+    kind = dice.pick("handle", "handle", "plain", "stem")
+    look = compare(height / top, 1.9, 2.6, "low", "", "tall")
+    if kind == "stem":
+        stem, base = height * dice(0.5, 1.1), top * dice(0.7, 1.0)
+        bowl_profile = _smooth([0.004, belly * 1.1, top], [0, height / 2, height])
+        s.revolve(_walls(bowl_profile, 0.003), (0, stem, 0))
+        s.revolve([(base, 0), (base, 0.003), (0.005, 0.01), (0.004, stem)])
+        return f"{a(look, 'cup')} on a stem"
+    outer = _smooth([bottom, belly, top], [0, height / 2, height])
     s.revolve(_walls(outer, 0.004))
-    reach, bend = height * dice(0.28, 0.42), np.linspace(-np.pi / 2, np.pi / 2, 10)
-    x = (bottom + top) / 2 + reach * np.cos(bend) * dice(0.7, 1.0)
-    y = height * 0.52 + reach * np.sin(bend)
-    turn = dice(-0.4, 0.4)
-    handle = Shape()
-    handle.tube(np.column_stack([x, y, 0 * x]), dice(0.004, 0.007))
-    s.add(handle, turn=turn_y(turn + (np.pi if dice.coin(0.3) else 0)))
+    if kind == "handle":
+        reach, bend = height * dice(0.28, 0.42), np.linspace(-np.pi / 2, np.pi / 2, 10)
+        x = (bottom + top) / 2 + reach * np.cos(bend) * dice(0.7, 1.0)
+        y = height * 0.52 + reach * np.sin(bend)
+        handle = Shape()
+        handle.tube(np.column_stack([x, y, 0 * x]), dice(0.004, 0.007))
+        s.add(handle, turn=turn_y(dice(-0.4, 0.4) + np.pi * dice.coin(0.3)))
     saucer = dice.coin(0.35)
     if saucer:
         wide = top * dice(1.5, 2.0)
         s.revolve([(0, -0.004), (wide * 0.5, -0.004), (wide, 0.008), (wide * 0.5, 0)])
-    look = compare(height / top, 1.9, 2.6, "low", "", "tall")
-    return f"{a(look, 'cup')} with a handle" + (" on a saucer" if saucer else "")
+    grip = "with a handle" if kind == "handle" else "without a handle"
+    return f"{a(look, 'cup')} {grip}" + (" on a saucer" if saucer else "")
 
 
 def bottle(dice: Dice, s: Shape) -> str:
