@@ -51,8 +51,8 @@ def chair(dice: Dice, s: Shape) -> str:
             if dice.coin(0.3):
                 s.box((x, seat, 0), (bar * 0.4, rise + slab, depth * 0.6))
     look = compare(height, 0.42, 0.6, "low-backed", "", "high-backed")
-    end = " and arms" if arms else ""
-    return f"{a(look, 'chair')} with a {style} back, {below}{end}"
+    rest = f", arms and {below}" if arms else f" and {below}"
+    return f"{a(look, 'chair')} with a {style} back{rest}"
 
 
 def stool(dice: Dice, s: Shape) -> str:
