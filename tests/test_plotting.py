@@ -24,7 +24,7 @@ HISTORY = [
         "epoch": e,
         "loss_image": 2.0 - e / 10,
         "loss_point": 1.0,
-        "gate_image": 0.8,
+        "pass_image": 0.8,
         "val_clean": 0.5,
         "val_attacked": 0.25,
         "weight_image": 1.5,

@@ -62,8 +62,8 @@ def training_curves(
     """Losses, gate pass rates and validation accuracy over the epochs.
 
     Args:
-        history: one mapping an epoch with "epoch" and columns "loss_*", "gate_*",
-            "val_*".
+        history: one mapping an epoch with "epoch" and columns "loss_*", "pass_*",
+            "val_*", as `distill` gives it; a row may lack some of them.
         title: shown above.
     """
     panels = common.training_panels(history)

@@ -187,7 +187,9 @@ def series(
     """
     if not history:
         raise ValueError("history is empty: no epoch has finished yet.")
-    names = [key for key in history[0] if key.startswith(prefix)]
+    names = dict.fromkeys(key for row in history for key in row)
+    # The score that chose the epoch is made of the accuracies beside it.
+    names = [n for n in names if n.startswith(prefix) and n != "val_score"]
     columns = {}
     for name in names:
         rows = [r for r in history if r.get(name) is not None]
@@ -258,14 +260,14 @@ def training_panels(
     """
     wanted = [
         ("losses", "loss", "loss_"),
-        ("rows that pass the gate", "share", "gate_"),
+        ("clouds that pass the gate", "share", "pass_"),
         ("validation accuracy", "share", "val_"),
     ]
     panels = [(title, unit, series(history, key)) for title, unit, key in wanted]
     panels = [panel for panel in panels if panel[2]]
     if not panels:
         raise ValueError(
-            "history must have columns loss_*, gate_* or val_*; received "
+            "history must have columns loss_*, pass_* or val_*; received "
             f"{sorted(history[0])}."
         )
     return panels
