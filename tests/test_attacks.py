@@ -586,6 +586,18 @@ def test_inputs_are_checked_at_the_door(linear):
         random_target_labels(torch.tensor([0]), 1, generator(0))
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_order_of_points_does_not_matter(norm):
+    model = SmallPointNet().eval().double()
+    points = clouds().double()
+    labels = model(points).argmax(1)
+    order = torch.randperm(points.shape[1], generator=generator(0))
+    attack = PGD(eps=0.05, norm=norm, random_start=False)
+    result = attack(model, points, labels)
+    shuffled = attack(model, points[:, order], labels)
+    torch.testing.assert_close(shuffled.points, result.points[:, order])
+
+
 def test_float64_stays_float64(linear):
     points, labels = labelled(linear)
     result = PGD(eps=0.05)(linear.double(), points.double(), labels)
