@@ -105,9 +105,9 @@ class Canvas:
         self.resolution, self.reach = resolution, reach
         self.blur = blur_radius(resolution)
         border = (1 - OBJECT_SHARE) / 2
-        # One pixel more than exact arithmetic needs, for rounding.
-        self.low = max(1, math.ceil(border * resolution - 1e-3))
-        self.high = min(resolution - 2, math.ceil((1 - border) * resolution + 1e-3))
+        slack = 1e-5 * resolution  # for rounding
+        self.low = max(1, math.ceil(border * resolution - slack))
+        self.high = min(resolution - 2, math.ceil((1 - border) * resolution + slack))
         self.origin = self.low - reach - self.blur
         self.side = self.high - self.low + 1 + 2 * (reach + self.blur)
 

@@ -76,7 +76,12 @@ def soft_depth_maps(
         filled = fill_box(seen, box_gradient)
         if again and len(seen) < len(images):
             drawn = checkpoint(
-                _soft_draw, canvas, filled, sharpness, use_reentrant=False
+                _soft_draw,
+                canvas,
+                filled,
+                sharpness,
+                use_reentrant=False,
+                preserve_rng_state=False,
             )
         else:
             drawn = _soft_draw(canvas, filled, sharpness)

@@ -67,7 +67,7 @@ TEN_VIEWS = (
 )
 
 
-def check_views(points: Tensor, views: object, resolution: int) -> tuple[View, ...]:
+def check_views(points: Tensor, views: object, resolution: object) -> tuple[View, ...]:
     check_points(points)
     views = (views,) if isinstance(views, View) else views
     if not isinstance(views, Sequence) or not all(isinstance(v, View) for v in views):
