@@ -95,6 +95,8 @@ class RunFolder:
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Mark the run as finished."""
+        # A kill right after the last checkpoint left the table an epoch short.
+        write_history(self.folder / _HISTORY, result["history"], overwrite=True)
         write_json(self.folder / _RESULT, result, overwrite=True)
 
     def checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -14,7 +14,7 @@ from mrpd_tutorial.distill.config import DistillConfig
 from mrpd_tutorial.distill.features import FeatureMaker
 from mrpd_tutorial.distill.folder import RunFolder
 from mrpd_tutorial.distill.hardened import HardenedStudent
-from mrpd_tutorial.distill.training import Training
+from mrpd_tutorial.distill.training import Training, in_order
 from mrpd_tutorial.zoo import Lab
 
 __all__ = ["DistillInterrupted", "DistillResult", "distill"]
@@ -115,6 +115,7 @@ def distill(
         finished = folder.result()
         if finished is not None:
             hardened = HardenedStudent.load(folder.prompts, lab.student)
+            finished["history"] = in_order(finished["history"], config)
             return _as_result(hardened, finished, config)
     training = Training(lab, train.class_names, config, folder)
     try:

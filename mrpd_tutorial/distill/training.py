@@ -15,7 +15,7 @@ from mrpd_tutorial.distill.objective import Objective
 from mrpd_tutorial.runtime import generator
 from mrpd_tutorial.zoo import Lab
 
-__all__ = ["Training", "draw_batches", "learning_rate"]
+__all__ = ["Training", "draw_batches", "in_order", "learning_rate"]
 
 
 class Training:
@@ -111,7 +111,7 @@ class Training:
             "last": float(epoch + 1),
         }[config.selection]
         best = self.history[self.best_epoch - 1]["val_score"] if self.best_epoch else -1
-        self.history.append(row)
+        self.history += in_order([row], config)
         if row["val_score"] >= best:
             self.best_epoch = epoch + 1
             self.best = self._snapshot(texts)
@@ -165,8 +165,20 @@ class Training:
             for name, value in tensors.items()
             if name.startswith("best.")
         }
-        self.history, self.best_epoch = info["history"], info["best_epoch"]
+        self.history = in_order(info["history"], self.config)
+        self.best_epoch = info["best_epoch"]
         self.undefended = info["undefended"]
+
+
+def in_order(
+    history: Sequence[dict[str, float]], config: DistillConfig
+) -> list[dict[str, float]]:
+    """Rows with their columns in the order of the table; JSON sorts them by name."""
+    columns = ["epoch", "learning_rate", "loss"]
+    for what in ("loss", "pass", "weight", "temperature"):
+        columns += [f"{what}_{teacher}" for teacher in config.teachers]
+    columns += ["val_clean", "val_attacked", "val_score"]
+    return [{name: row[name] for name in columns} for row in history]
 
 
 def learning_rate(config: DistillConfig, epoch: int) -> float:
