@@ -64,6 +64,11 @@ CALLS = [
     (plotting.training_curves, (HISTORY,), {}),
     (plotting.weight_curves, (HISTORY,), {"floor": -0.8}),
     (plotting.accuracy_bars, (ROWS,), {"chance": 1 / 3}),
+    (
+        plotting.curve_figure,
+        ({"a": [(0, 0.5), (1, 0.4)], "b": [(0, 0.5, 0.4, 0.6)]},),
+        {"x_label": "eps", "y_label": "accuracy", "chance": 0.1},
+    ),
 ]
 
 
@@ -216,6 +221,17 @@ def test_the_legend_names_budget_and_origin():
     budget = {"norm": "per_point", "eps": 0.05, "made_on": "student", "targeted": True}
     label = common.threat_label("static", {**ROWS[0], **budget})
     assert label.endswith("(PGD, per_point 0.05, targeted, on student)")
+
+
+def test_curves_show_their_intervals_and_refuse_ragged_points():
+    labels = {"x_label": "eps", "y_label": "accuracy"}
+    figure = plotting.curve_figure({"a": [(0, 0.5, 0.25, 1.0)]}, **labels)
+    assert figure.data[0].error_y.array == (0.5,)
+    assert figure.data[0].error_y.arrayminus == (0.25,)
+    with pytest.raises(ValueError, match=r"\(x, y\) or \(x, y, low, high\)"):
+        plotting.curve_figure({"a": [(0, 1), (1, 2, 3, 4)]}, **labels)
+    with pytest.raises(ValueError, match="at least one curve"):
+        plotting.curve_figure({}, **labels)
 
 
 def test_colours_stay_with_their_teacher():

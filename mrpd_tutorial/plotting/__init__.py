@@ -6,6 +6,7 @@
 
 from mrpd_tutorial.plotting.charts import (
     accuracy_bars,
+    curve_figure,
     opinions_figure,
     training_curves,
     weight_curves,
@@ -22,6 +23,7 @@ __all__ = [
     "accuracy_bars",
     "attack_figure",
     "cloud_figure",
+    "curve_figure",
     "depth_map_figure",
     "open3d_image",
     "opinions_figure",

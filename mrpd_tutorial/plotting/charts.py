@@ -11,7 +11,13 @@ from mrpd_tutorial.plotting import common
 from mrpd_tutorial.plotting.common import CLEAN_ATTACKED, GREY, THREAT_MODELS
 from mrpd_tutorial.plotting.layout import finish, legend_above
 
-__all__ = ["accuracy_bars", "opinions_figure", "training_curves", "weight_curves"]
+__all__ = [
+    "accuracy_bars",
+    "curve_figure",
+    "opinions_figure",
+    "training_curves",
+    "weight_curves",
+]
 
 
 def opinions_figure(
@@ -149,16 +155,61 @@ def accuracy_bars(
         )
         figure.add_trace(bars)
     if chance is not None:
-        line = {"dash": "dot", "color": GREY}
-        figure.add_hline(y=chance, line=line)
-        # A shape has no legend entry; an empty trace speaks for it.
-        figure.add_trace(
-            go.Scatter(x=[None], y=[None], line=line, name=f"chance {chance:.1%}")
-        )
+        _chance_line(figure, chance)
     figure.update_yaxes(title="accuracy", range=[0, 1.02], tickformat=".0%")
     legend = {"orientation": "v", "y": 1.02, "yanchor": "bottom", "x": 0}
     figure.update_layout(barmode="group", legend=legend)
     return finish(figure, title, common.sample_size(groups), height=540, top=185)
+
+
+def curve_figure(
+    curves: Mapping[str, Sequence[Any]],
+    *,
+    x_label: str,
+    y_label: str,
+    chance: float | None = None,
+    title: str = "",
+    subtitle: str = "",
+) -> go.Figure:
+    """Curves over a number, with intervals where there are any.
+
+    Args:
+        curves: name -> points (x, y), or (x, y, low, high) with an interval.
+        x_label: what x is, with its unit.
+        y_label: what y is, with its unit.
+        chance: y of guessing; drawn as a line.
+        title: shown above.
+        subtitle: facts in a smaller line below it, such as n.
+    """
+    figure = go.Figure()
+    for index, (name, columns) in enumerate(common.curve_points(curves).items()):
+        line = go.Scatter(
+            x=columns["x"],
+            y=columns["y"],
+            name=name,
+            mode="lines+markers",
+            line={"color": common.nth_colour(index), "dash": common.nth_dash(index)},
+        )
+        if "low" in columns:
+            pairs = zip(columns["y"], columns["low"], columns["high"], strict=True)
+            low, high = zip(*((y - lo, hi - y) for y, lo, hi in pairs), strict=True)
+            line.error_y = {"array": high, "arrayminus": low, "thickness": 1}
+        figure.add_trace(line)
+    if chance is not None:
+        _chance_line(figure, chance)
+    figure.update_xaxes(title=x_label)
+    figure.update_yaxes(title=y_label, rangemode="tozero")
+    legend = {"orientation": "v", "x": 1.02, "xanchor": "left", "y": 1}
+    figure.update_layout(legend=legend)
+    return finish(figure, title, subtitle, height=380)
+
+
+def _chance_line(figure: go.Figure, chance: float) -> None:
+    line = {"dash": "dot", "color": GREY}
+    figure.add_hline(y=chance, line=line)
+    # A shape has no legend entry; an empty trace speaks for it.
+    name = f"chance {chance:.1%}"
+    figure.add_trace(go.Scatter(x=[None], y=[None], line=line, name=name))
 
 
 def _line(name: str, epochs: list[float], values: list[float]) -> go.Scatter:

@@ -288,3 +288,40 @@ def curve_dash(name: str) -> str:
 def wrap(text: str, width: int) -> str:
     """Break a line at spaces so that it fits a narrow figure."""
     return "\n".join(textwrap.wrap(text, max(width, 10)))
+
+
+def curve_points(
+    curves: Mapping[str, Sequence[Any]],
+) -> dict[str, dict[str, list[float]]]:
+    """Curves as columns: name -> x, y and, where there are intervals, low and high."""
+    if not curves:
+        raise ValueError("curves must hold at least one curve; received none.")
+    columns = {}
+    for name, points in curves.items():
+        rows = [tuple(float(value) for value in point) for point in points]
+        if (
+            not rows
+            or len({len(row) for row in rows}) != 1
+            or len(rows[0]) not in (2, 4)
+        ):
+            raise ValueError(
+                f"curves[{name!r}] must hold points (x, y) or (x, y, low, high), at "
+                f"least one and all alike; received {points!r:.80}."
+            )
+        keys = ("x", "y", "low", "high")[: len(rows[0])]
+        columns[name] = {
+            key: list(values)
+            for key, values in zip(keys, zip(*rows, strict=True), strict=True)
+        }
+    return columns
+
+
+def nth_colour(index: int) -> str:
+    """A colour for the index-th curve that has no colour of its own."""
+    wheel = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, "#222222")
+    return wheel[index % len(wheel)]
+
+
+def nth_dash(index: int) -> str:
+    """A stroke for the index-th curve, for print without colour."""
+    return ("solid", "dash", "dot")[index % 3]

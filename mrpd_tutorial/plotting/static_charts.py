@@ -13,7 +13,13 @@ from mrpd_tutorial.plotting import common
 from mrpd_tutorial.plotting.common import CLEAN_ATTACKED, GREY, THREAT_MODELS
 from mrpd_tutorial.plotting.static import new_figure
 
-__all__ = ["accuracy_bars", "opinions_figure", "training_curves", "weight_curves"]
+__all__ = [
+    "accuracy_bars",
+    "curve_figure",
+    "opinions_figure",
+    "training_curves",
+    "weight_curves",
+]
 
 _DASHES = {"solid": "-", "dash": "--", "dot": ":"}
 
@@ -100,6 +106,37 @@ def accuracy_bars(
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     _plain(axes, grid="y")
     _legend_below(figure, axes, columns=1)
+    return figure
+
+
+def curve_figure(
+    curves: Mapping[str, Sequence[Any]],
+    *,
+    x_label: str,
+    y_label: str,
+    chance: float | None = None,
+    title: str = "",
+    subtitle: str = "",
+) -> Figure:
+    """The static twin of `charts.curve_figure`; the same arguments."""
+    figure = new_figure(7.2, 3.8, title, subtitle)
+    axes = figure.subplots()
+    for index, (name, columns) in enumerate(common.curve_points(curves).items()):
+        y = np.array(columns["y"])
+        error = None
+        if "low" in columns:
+            error = (y - columns["low"]).clip(0), (columns["high"] - y).clip(0)
+        axes.errorbar(
+            columns["x"], y, yerr=error, capsize=2, marker="o", markersize=4,
+            color=common.nth_colour(index), label=name,
+            linestyle=_DASHES[common.nth_dash(index)],
+        )  # fmt: skip
+    if chance is not None:
+        axes.axhline(chance, color=GREY, linestyle=":", label=f"chance {chance:.1%}")
+    axes.set(xlabel=x_label, ylabel=y_label)
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    _plain(axes, grid="both")
+    _legend_below(figure, axes, columns=2)
     return figure
 
 
