@@ -107,15 +107,10 @@ class TestExact:
         assert torch.equal(whole, depth_maps(points, resolution=64))
 
     def test_order_place_and_size_do_not_matter(self):
-        order = torch.randperm(60, generator=generator(1))
-        for dtype in (torch.float64, torch.float32):
-            points = clouds(dtype=dtype)
-            maps = depth_maps(points, resolution=64)
-            torch.testing.assert_close(
-                depth_maps(points[:, order], resolution=64), maps
-            )
         points = clouds()
         maps = depth_maps(points, resolution=64)
+        order = torch.randperm(60, generator=generator(1))
+        torch.testing.assert_close(depth_maps(points[:, order], resolution=64), maps)
         elsewhere = 7.5 * points + torch.tensor([3.0, -40.0, 0.1])
         torch.testing.assert_close(depth_maps(elsewhere, resolution=64), maps)
 
@@ -250,16 +245,16 @@ class TestSoft:
     @pytest.mark.parametrize("box_gradient", [True, False])
     @pytest.mark.parametrize("sharpness", [0.4, 1.0, 3.0])
     def test_gradients_equal_finite_differences(self, sharpness, box_gradient):
-        points = clouds(2, 12).requires_grad_()
+        points = clouds(1, 10).requires_grad_()
 
         def score(points):
-            maps = soft_depth_maps(points, TEN_VIEWS[:2], 32, sharpness)
+            maps = soft_depth_maps(points, TEN_VIEWS[:2], 24, sharpness)
             return (maps * self.weights(maps)).sum()
 
         if box_gradient:
             assert torch.autograd.gradcheck(score, points)
             return
-        fixed = soft_depth_maps(points, TEN_VIEWS[:2], 32, sharpness, box_gradient)
+        fixed = soft_depth_maps(points, TEN_VIEWS[:2], 24, sharpness, box_gradient)
         (fixed * self.weights(fixed)).sum().backward()
         # Inner points do not touch the box: there both gradients agree.
         free = torch.autograd.grad(score(points), points)[0]

@@ -22,7 +22,7 @@ LAYERS = NEAREST + 1  # slices 1..7; rounding can lift the nearest point into sl
 POOL_RADIUS, BLUR_RADIUS, BLUR_SIGMA = 3, 1, 3.0  # pixels, at 224
 # Work is cut into pieces of about this many numbers: they stay in the CPU's caches,
 # or fill a GPU without filling its memory.
-CPU_PIECE, GPU_PIECE = 2**19, 2**27
+CPU_PIECE, GPU_PIECE = 2**20, 2**27
 
 
 def depth_maps(
@@ -35,8 +35,9 @@ def depth_maps(
     Implements Π of MRPD as released (`RELEASED_VIEW`, 224 pixels). The released code
     pools and convolves a dense 8 x 224 x 224 grid; here the window maxima and the
     Gaussian run one axis at a time, over the part of the map an object can reach.
-    The result does not depend on the order of the points, nor on where a cloud is or
-    how large it is. No gradient flows: see `soft_depth_maps`.
+    The order of the points, the place and the size of a cloud do not matter (but for
+    the last bit of a coordinate, which now and then moves a point by one pixel). No
+    gradient flows: see `soft_depth_maps`.
 
     Args:
         points: (B, N, 3), float32 or float64, y up; any unit, any place.
@@ -62,8 +63,10 @@ def depth_maps(
         canvas = Canvas(resolution, pool_radius(resolution))
         maps = points.new_ones(len(images), resolution, resolution)
         piece = canvas.piece(points.is_cuda)
+        cells = min(piece, len(images)) * LAYERS * canvas.side**2
+        memory = points.new_empty(2, cells)  # one for all pieces: fresh memory is slow
         for seen, out in zip(images.split(piece), maps.split(piece), strict=True):
-            _draw(canvas, fill_box(seen), out)
+            _draw(canvas, fill_box(seen), out, memory)
     return maps.unflatten(0, (len(points), len(views)))
 
 
@@ -131,14 +134,14 @@ class Canvas:
         return 1 - pad(scaled, margin * 2)  # a negative margin crops
 
 
-def _draw(canvas: Canvas, filled: Tensor, out: Tensor) -> None:
+def _draw(canvas: Canvas, filled: Tensor, out: Tensor, memory: Tensor) -> None:
     """Draw filled (I, 3, N) exactly, into out (I, R, R)."""
+    flat, spare = memory[:, : len(filled) * LAYERS * canvas.side**2]
     place, depth = to_map(filled, canvas.resolution)
     pixel = place.ceil().clamp(canvas.low, canvas.high)
     value = depth.clamp(FARTHEST, NEAREST).flatten()
-    flat = filled.new_zeros(len(filled) * LAYERS * canvas.side**2)
-    flat.scatter_reduce_(0, canvas.index(pixel, depth).flatten(), value, "amax")
-    spare = torch.empty_like(flat)
+    index = canvas.index(pixel, depth).flatten()
+    flat.zero_().scatter_reduce_(0, index, value, "amax")
     for stride in (1, canvas.side):
         flat, spare = _window_max(flat, spare, 2 * canvas.reach + 1, stride)
     for stride in (1, canvas.side):

@@ -102,11 +102,13 @@ def look(points: Tensor, views: Sequence[View]) -> Tensor:
     pixel's edge a point falls: without them, one cloud in seven differs somewhere.
     """
     with torch.no_grad():
-        # In double, or the order of the points would show in the last bit.
-        centre = points.mean(1, keepdim=True, dtype=torch.float64).to(points.dtype)
+        # NumPy adds one point after the other; torch's own order of adding depends on
+        # the device, and one cloud in eighty would differ from the released map.
+        centre = points.detach().cpu().numpy().mean(1, keepdims=True)
+        centre = torch.from_numpy(centre).to(points)  # (B, 1, 3)
         x, y, z = (points - centre).unbind(-1)
         square = (x * x + y * y + z * z).amax(1)[:, None, None]
-        # torch's own float32 root is not correctly rounded, NumPy's is.
+        # torch's float32 root is not correctly rounded, NumPy's is.
         radius = square.double().sqrt().to(points.dtype)
         radius = torch.where(radius > 0, radius, 1.0)  # (B, 1, 1)
     seen = ((points - centre) / radius).transpose(1, 2)[:, None]  # (B, 1, 3, N)
