@@ -89,7 +89,7 @@ class Story:
             f"<p>The frozen student names a cloud by the closest of {len(self.names)} "
             f"class texts. It is right on {_percent(row)} of {row['n']} clean test "
             f"clouds (95 % interval {_interval(row)}); guessing would give "
-            f"{self.chance:.1%}. On the same clouds {teachers} are right.</p>"
+            f"{_share(self.chance)}. On the same clouds {teachers} are right.</p>"
             f"<p>The object below, a <b>{_e(self._label())}</b>, goes through the "
             "whole page. It was not drawn at random: it is "
             f"{_e(self.example['rule'])}.</p>"
@@ -189,12 +189,13 @@ class Story:
             f"{settings['context_tokens']} context vectors of the text tower, learned "
             f"in {len(history)} epochs on clean and attacked training clouds. The "
             f"epoch kept, {told['best_epoch']}, was chosen on the validation clouds: "
-            f"clean accuracy {first['val_clean']:.1%} → {chosen['val_clean']:.1%}, on "
-            "clouds attacked for the undefended student "
-            f"{first['val_attacked']:.1%} → {chosen['val_attacked']:.1%}.</p>"
+            f"clean accuracy {_share(first['val_clean'])} → "
+            f"{_share(chosen['val_clean'])}, on clouds attacked for the undefended "
+            "student "
+            f"{_share(first['val_attacked'])} → {_share(chosen['val_attacked'])}.</p>"
             "<p>Prompts are not free: here they cost "
-            f"{work - 1:+.1%} multiply-adds and {times:+.1%} time a cloud (measured)."
-            "</p>"
+            f"{_share(work - 1, '+')} multiply-adds and {_share(times, '+')} time a "
+            "cloud (measured).</p>"
         )
         drawing = Drawing(
             "training",
@@ -309,7 +310,7 @@ class Story:
 
     def _top(self, probabilities: Sequence[float]) -> str:
         best = max(range(len(probabilities)), key=probabilities.__getitem__)
-        return f"{_e(self.names[best])} ({probabilities[best]:.0%})"
+        return f"{_e(self.names[best])} ({100 * probabilities[best]:.0f} %)"
 
 
 def _e(text: str) -> str:
@@ -326,7 +327,11 @@ def _norm(norm: str) -> str:
 
 
 def _percent(row: Mapping[str, Any]) -> str:
-    return f"{100 * row['accuracy']:.1f} %"
+    return _share(row["accuracy"])
+
+
+def _share(value: float, sign: str = "") -> str:
+    return f"{100 * value:{sign}.1f} %"
 
 
 def _interval(row: Mapping[str, Any]) -> str:

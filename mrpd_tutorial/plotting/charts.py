@@ -57,9 +57,10 @@ def opinions_figure(
             figure.add_trace(bars, 1, column + 1)
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(range=[0, 1], title="probability", tickvals=[0, 0.5, 1])
-    figure.update_layout(bargap=0.25, legend=legend_above())
+    height = 200 + 40 * len(shown)
+    figure.update_layout(bargap=0.25, legend=legend_above(height))
     subtitle = f"true class: {class_names[label]}"
-    return finish(figure, title, subtitle, height=190 + 40 * len(shown), top=120)
+    return finish(figure, title, subtitle, height=height, top=125)
 
 
 def training_curves(
@@ -79,22 +80,19 @@ def training_curves(
         subplot_titles=[name for name, _, _ in panels],
         horizontal_spacing=0.09,
     )
+    named = set()
     for column, (_, unit, curves) in enumerate(panels):
         for name, (epochs, values) in curves.items():
             line = _line(name, epochs, values)
-            line.showlegend = False
+            line.update(legendgroup=name, showlegend=name not in named)
+            named.add(name)
             figure.add_trace(line, 1, column + 1)
-            figure.add_annotation(
-                x=epochs[-1], y=values[-1], text=name, xanchor="left", xshift=4,
-                showarrow=False, font={"size": 11, "color": line.line.color},
-                row=1, col=column + 1,
-            )  # fmt: skip
         figure.update_yaxes(title=unit, rangemode="tozero", row=1, col=column + 1)
         if unit == "share":
             figure.update_yaxes(range=[0, 1.03], row=1, col=column + 1)
-    last = max(float(row["epoch"]) for row in history)
-    figure.update_xaxes(title="epoch", range=[0, 1.3 * last + 0.5])
-    return finish(figure, title, "", height=360)
+    figure.update_xaxes(title="epoch")
+    figure.update_layout(legend=legend_above(380))
+    return finish(figure, title, "", height=380, top=105)
 
 
 def weight_curves(
@@ -118,7 +116,7 @@ def weight_curves(
     )
     figure.update_xaxes(title="epoch")
     figure.update_yaxes(title="weight 1/σ²", rangemode="tozero")
-    figure.update_layout(legend=legend_above())
+    figure.update_layout(legend=legend_above(360))
     return finish(figure, title, "", height=360)
 
 
@@ -209,7 +207,7 @@ def _chance_line(figure: go.Figure, chance: float) -> None:
     figure.add_hline(y=chance, line=line)
     # A shape has no legend entry; an empty trace speaks for it.
     name = f"chance {chance:.1%}"
-    figure.add_trace(go.Scatter(x=[None], y=[None], line=line, name=name))
+    figure.add_trace(go.Scatter(x=[None], y=[None], mode="lines", line=line, name=name))
 
 
 def _line(name: str, epochs: list[float], values: list[float]) -> go.Scatter:

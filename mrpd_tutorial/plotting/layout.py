@@ -34,6 +34,11 @@ def finish(
     return figure
 
 
-def legend_above() -> dict[str, Any]:
-    """A horizontal legend between the title and the plot."""
-    return {"orientation": "h", "y": 1.12, "yanchor": "bottom", "x": 0}
+def legend_above(height: int) -> dict[str, Any]:
+    """A horizontal legend below the title and its subtitle, which take 58 pixels.
+
+    Args:
+        height: of the figure, in pixels.
+    """
+    y = 1 - 58 / height
+    return {"orientation": "h", "yref": "container", "y": y, "yanchor": "top", "x": 0}
