@@ -21,8 +21,8 @@ DEPTH_BIAS, FARTHEST, NEAREST = 0.2, 1, 6
 LAYERS = NEAREST + 1  # slices 1..7; rounding can lift the nearest point into slice 7
 POOL_RADIUS, BLUR_RADIUS, BLUR_SIGMA = 3, 1, 3.0  # pixels, at 224
 # Work is cut into pieces of about this many numbers: they stay in the CPU's caches,
-# or fill a GPU without filling its memory.
-CPU_PIECE, GPU_PIECE = 2**20, 2**27
+# or fill a GPU without filling its memory. Smaller ones make more threads wait.
+CPU_PIECE, GPU_PIECE = 2**21, 2**27
 
 
 def depth_maps(
@@ -35,9 +35,9 @@ def depth_maps(
     Implements Π of MRPD as released (`RELEASED_VIEW`, 224 pixels). The released code
     pools and convolves a dense 8 x 224 x 224 grid; here the window maxima and the
     Gaussian run one axis at a time, over the part of the map an object can reach.
-    The order of the points, the place and the size of a cloud do not matter (but for
-    the last bit of a coordinate, which now and then moves a point by one pixel). No
-    gradient flows: see `soft_depth_maps`.
+    The order of the points, the place and the size of a cloud do not matter, but for
+    the last bit of a coordinate: now and then it moves a point by a pixel or a slice,
+    in the released code as here. No gradient flows: see `soft_depth_maps`.
 
     Args:
         points: (B, N, 3), float32 or float64, y up; any unit, any place.
