@@ -4,6 +4,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# OpenMP threads that wait by spinning take the cores from those that work, as soon as
+# anything else runs: models were five times slower beside one busy process.
+export OMP_WAIT_POLICY ?= passive
+
 .PHONY: demo test lab lint clean
 .DELETE_ON_ERROR:
 

@@ -161,6 +161,8 @@ def load_lab(
         encoders[stage] = build_point_encoder(stage)
         card[stage] = load_module(encoders[stage], folder / f"{stage}.safetensors")
     clip = clip.eval().requires_grad_(False)
+    # Depthwise convolutions on a CPU are faster with channels last.
+    clip.visual.to(memory_format=torch.channels_last)
     return Lab(
         name=name,
         image_teacher=tiny_image_teacher(clip).to(device),
