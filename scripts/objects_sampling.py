@@ -169,12 +169,26 @@ def seen_from_outside(
             depth = sign * (points * axis).sum(1)
             nearest = np.full(GRID * GRID, -np.inf)
             np.maximum.at(nearest, cell, depth)
+            nearest = close_holes(nearest.reshape(GRID, GRID)).ravel()
             here = depth >= nearest[cell] - DEPTH_TOLERANCE
             here &= np.abs(facing) > SLANT
             seen |= here
             side += here * facing * sign
             total += here * np.abs(facing)
     return seen, side / total
+
+
+def close_holes(depth: np.ndarray) -> np.ndarray:
+    """Fill gaps of up to two cells between the points of a nearer surface.
+
+    The largest of each 3 x 3 neighbourhood, then the smallest of those: outlines stay
+    where they are.
+    """
+    for largest, beyond in ((np.maximum, -np.inf), (np.minimum, np.inf)):
+        for _ in range(2):  # along one side, then the other
+            padded = np.pad(depth, ((1, 1), (0, 0)), constant_values=beyond)
+            depth = largest(largest(padded[:-2], padded[1:-1]), padded[2:]).T
+    return depth
 
 
 def sample_outside(
