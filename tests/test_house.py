@@ -67,7 +67,10 @@ def test_importing_has_no_effect():
         "import mrpd_tutorial.data, mrpd_tutorial.distill, mrpd_tutorial.evaluate\n"
         "after = (dict(os.environ), warnings.filters[:], torch.get_num_threads(),\n"
         "         torch.random.get_rng_state().tolist(), random.getstate())\n"
-        "assert before[0] == after[0], 'environment'\n"
+        # torch (inductor) and open_clip set one variable each, whoever imports them.
+        "theirs = {'TORCHINDUCTOR_CACHE_DIR', 'TOKENIZERS_PARALLELISM'}\n"
+        "new = {k for k, v in after[0].items() if before[0].get(k) != v}\n"
+        "assert new <= theirs, new\n"
         "ours = [f for f in after[1] if f not in before[1] and 'mrpd' in str(f)]\n"
         "assert not ours, ours\n"
         "assert before[2:] == after[2:], 'threads or seeds'\n"
