@@ -9,6 +9,7 @@ __all__ = [
     "check_between",
     "check_choice",
     "check_cloud",
+    "check_device",
     "check_features",
     "check_labels",
     "check_points",
@@ -177,6 +178,25 @@ def check_same_device(**tensors: Tensor) -> None:
     if len(set(devices.values())) > 1:
         listing = ", ".join(f"{name} on {device}" for name, device in devices.items())
         raise ValueError(f"All inputs must be on one device; received {listing}.")
+
+
+def check_device(device: str | torch.device) -> None:
+    """Check that a device is there, before anything is moved to it.
+
+    Raises:
+        ValueError: on a name torch does not know, or CUDA where there is none.
+    """
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ValueError(
+            f"device must be a name like 'cpu' or 'cuda:0'; received {device!r}."
+        ) from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device is {device!r}, but this PyTorch finds no CUDA device. Use 'cpu', "
+            "or install a CUDA build of PyTorch and its driver."
+        )
 
 
 def check_positive(name: str, value: float) -> None:

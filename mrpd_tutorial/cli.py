@@ -68,9 +68,11 @@ def _parser() -> argparse.ArgumentParser:
         "--overwrite", action="store_true", help="start anew, replace results"
     )
     demo.add_argument("--seed", type=int, default=0, help="of everything random")
-    demo.add_argument(
-        "--test-clouds", type=int, help="measure on at most this many test clouds"
-    )
+    for split, use in (("train", "learn from"), ("test", "measure on")):
+        demo.add_argument(
+            f"--{split}-clouds", type=int, help=f"{use} at most this many clouds"
+        )
+    demo.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
     data = commands.add_parser("data", help="list data sets: where, how many, balance")
     data.set_defaults(run=_data)
     data.add_argument("--root", type=Path, help="folder that holds the data sets")
@@ -85,8 +87,9 @@ def _demo(chosen: argparse.Namespace) -> int:
     from mrpd_tutorial.report import write_report
     from mrpd_tutorial.zoo import load_lab
 
-    if chosen.test_clouds is not None:
-        check_positive("--test-clouds", chosen.test_clouds)
+    for split in ("train", "test"):
+        if (count := getattr(chosen, f"{split}_clouds")) is not None:
+            check_positive(f"--{split}-clouds", count)
     if (chosen.out / "result.json").exists() and not chosen.overwrite:
         raise FileExistsError(
             f"{chosen.out} holds a finished run already, and it is kept. Pass "
@@ -100,11 +103,13 @@ def _demo(chosen: argparse.Namespace) -> int:
         root=chosen.root,
         seed=chosen.seed,
         distill=replace(config.distill, seed=chosen.seed),
+        train_clouds=chosen.train_clouds or config.train_clouds,
         test_clouds=chosen.test_clouds or config.test_clouds,
+        device=chosen.device,
     )
     done = run_demo(
         config,
-        lab=load_lab("tiny", folder=chosen.lab),
+        lab=load_lab("tiny", chosen.device, chosen.lab),
         distill_dir=chosen.out / "distill",
         overwrite=chosen.overwrite,
     )

@@ -41,6 +41,7 @@ class DemoConfig:
         batch_size: clouds evaluated at once.
         distill: how prompts are distilled, its attack included.
         seed: of the evaluation's attacks.
+        device: where models and clouds go.
     """
 
     data: str = "objects"
@@ -52,6 +53,7 @@ class DemoConfig:
     batch_size: int = 32
     distill: DistillConfig = field(default_factory=DistillConfig.quick)
     seed: int = 0
+    device: str = "cpu"
 
     @classmethod
     def quick(cls, **changes: Any) -> "DemoConfig":
@@ -95,7 +97,7 @@ def run_demo(
 
     Args:
         config: see there.
-        lab: the models; None loads the tiny lab.
+        lab: the models, on the config's device; None loads the tiny lab.
         distill_dir: where the distillation keeps its files, and goes on after a kill.
         overwrite: distil anew even where distill_dir holds a finished run.
         progress: show progress bars.
@@ -108,7 +110,7 @@ def run_demo(
         KeyboardInterrupt: on Ctrl-C; distill_dir can be gone on with.
     """
     clock = {"": time.perf_counter()}
-    lab = load_lab("tiny") if lab is None else lab
+    lab = load_lab("tiny", config.device) if lab is None else lab
     data = {split: _load(config, split) for split in ("train", "val", "test")}
     clock["loading"] = time.perf_counter()
     distilled = distill(
@@ -160,6 +162,7 @@ def run_demo(
     }
     pair = torch.stack([test.points[index], static[index]])
     maps = depth_maps(pair, describe.views(lab), lab.image_teacher.resolution)
+    pair, maps = pair.cpu(), maps.cpu()
     arrays = {
         "clean": pair[0],
         "attacked": pair[1],
@@ -175,7 +178,9 @@ def _load(config: DemoConfig, split: str) -> PointDataset:
     data = load_dataset(config.data, split, config.root)
     data = data.subsample_points(config.num_points)
     wanted = getattr(config, f"{split}_clouds")
-    return data if wanted is None else data.limit(wanted, seed=0)
+    data = data if wanted is None else data.limit(wanted, seed=0)
+    there = {k: getattr(data, k).to(config.device) for k in ("points", "labels")}
+    return replace(data, **there)
 
 
 def _defended(
@@ -204,7 +209,7 @@ def _teacher_rows(
     No attack was made on the teachers themselves, and the rows say so: their threat
     model is static, the clouds made on the undefended student.
     """
-    rows, right = [], torch.ones(len(test), dtype=torch.bool)
+    rows, right = [], torch.ones_like(test.labels, dtype=torch.bool)
     model_row = evaluation.row(UNDEFENDED, "static")
     for threat_model, points in (("clean", test.points), ("static", static)):
         shown = evaluate(

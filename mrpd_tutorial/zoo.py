@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mrpd_tutorial.checks import check_choice
+from mrpd_tutorial.checks import check_choice, check_device
 from mrpd_tutorial.models import PointEncoder, PointEncoderConfig, load_uni3d
 from mrpd_tutorial.models.classifier import ImageClassifier, ZeroShotClassifier
 from mrpd_tutorial.models.clip import ImageTeacher, TextTeacher, build_clip, load_clip
@@ -151,6 +151,7 @@ def load_lab(
             architecture.
     """
     check_choice("name", name, ("tiny",))
+    check_device(device)
     folder = Path(folder) if folder is not None else tiny_folder()
     clip, tokenizer = build_clip(CLIP_CONFIG)
     card = {}
@@ -193,6 +194,7 @@ def paper_lab(
         ValueError: if a file is missing or of another architecture, saying what to
             download.
     """
+    check_device(device)
     encoders = {
         "student": load_uni3d(student, size="ti"),
         "point_teacher": load_uni3d(point_teacher, size="base"),

@@ -94,3 +94,12 @@ def test_numbers_and_choices():
     with pytest.raises(ValueError, match="norm must be one of 'a', 'b'; received 'c'"):
         checks.check_choice("norm", "c", ("a", "b"))
     assert checks.check_between("k", 1, 1, 3) is None
+
+
+def test_device():
+    with pytest.raises(ValueError, match="must be a name like 'cpu'"):
+        checks.check_device("toaster")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="finds no CUDA device"):
+            checks.check_device("cuda")
+    assert checks.check_device("cpu") is None
