@@ -60,6 +60,7 @@ class ImageTeacher(nn.Module):
         self.register_buffer("std", _channels("std", std, 1.0), persistent=False)
         if not bool((self.std > 0).all()):
             raise ValueError(f"std must be above 0; received {std}.")
+        self.eval()
 
     def train(self, mode: bool = True) -> "ImageTeacher":
         """Stay in evaluation mode: a teacher is frozen."""

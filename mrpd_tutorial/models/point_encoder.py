@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import timm
 import torch
 from jaxtyping import Float
-from timm.models.eva import Eva
+from timm.models.eva import Eva, EvaBlock
 from torch import Tensor, nn
 
 from mrpd_tutorial.checks import check_points, check_positive, check_same_device
@@ -197,7 +197,8 @@ class PointEncoder(nn.Module):
                 rest = hidden[:, 1 if i == 0 else 1 + sets[0].shape[0] :]
                 slots = sets[i].expand(len(hidden), -1, -1)  # (B, L, W)
                 hidden = torch.cat([hidden[:, :1], slots, rest], dim=1)
-            hidden = block(hidden)
+            last = i == self.config.depth - 1
+            hidden = _class_token(block, hidden) if last else block(hidden)
         summary = self.visual.fc_norm(self.visual.norm(hidden[:, 0]))  # (B, W)
         return self.trans2embed(summary)
 
@@ -243,6 +244,18 @@ def _member_colours(colour: Tensor, points: Tensor, members: Tensor) -> Tensor:
         )
     check_same_device(points=points, colour=colour)
     return gather_points(colour, members)
+
+
+def _class_token(block: nn.Module, hidden: Tensor) -> Tensor:
+    """The last block, (B, T, W) -> (B, 1, W): nothing reads the other tokens after it.
+
+    Attention needs them all; the MLP, two thirds of a block, then runs on one.
+    """
+    if type(block) is not EvaBlock or block.gamma_1 is not None:
+        return block(hidden)[:, :1]
+    hidden = hidden + block.drop_path1(block.attn(block.norm1(hidden)))
+    hidden = hidden[:, :1]
+    return hidden + block.drop_path2(block.mlp(block.norm2(hidden)))
 
 
 def _eva02(config: PointEncoderConfig) -> nn.Module:

@@ -52,6 +52,7 @@ class TextTeacher(nn.Module):
         # Nearly all tokenizers begin with a start token; those of SigLIP do not.
         self._context_position = int(blank[0] == other[0])
         self._last_ids: tuple[tuple[str, ...], Tensor] | None = None
+        self.eval()
 
     def train(self, mode: bool = True) -> "TextTeacher":
         """Stay in evaluation mode: a teacher is frozen."""
