@@ -147,8 +147,21 @@ def test_only_the_choice_of_the_first_point_depends_on_the_order(encoder):
 def block_inputs(encoder: PointEncoder) -> list[torch.Tensor]:
     seen: list[torch.Tensor] = []
     for block in encoder.visual.blocks:
-        block.register_forward_pre_hook(lambda _, args: seen.append(args[0].clone()))
+        # What enters a block enters its first norm; the last block is run in parts.
+        block.norm1.register_forward_pre_hook(
+            lambda _, args: seen.append(args[0].clone())
+        )
     return seen
+
+
+def test_the_last_block_gives_the_class_token_what_the_whole_block_gives(encoder):
+    hidden = encoder.tokens(clouds())
+    whole = hidden
+    for block in encoder.visual.blocks:
+        whole = block(whole)
+    summary = encoder.visual.fc_norm(encoder.visual.norm(whole[:, 0]))
+    expected = encoder.trans2embed(summary)
+    torch.testing.assert_close(encoder.forward_tokens(hidden), expected)
 
 
 def test_prompts_stand_behind_the_class_token_with_no_position(encoder):
