@@ -132,13 +132,13 @@ def run_demo(
         test,
         {ATTACK: config.distill.attack},
         undefended=UNDEFENDED,
-        surrogate=teachers["point teacher"],
+        surrogate={POINT: teachers[POINT]},
         seed=config.seed,
         batch_size=config.batch_size,
         progress=progress,
     )
     static = evaluation.clouds[ATTACK, UNDEFENDED].points
-    judges = {IMAGE: teachers["image teacher"], POINT: teachers["point teacher"]}
+    judges = {IMAGE: teachers[IMAGE], POINT: teachers[POINT]}
     teacher_rows, right = _teacher_rows(judges, test, static, evaluation, config)
     clock["evaluating"] = time.perf_counter()
     models = {UNDEFENDED: student, **judges, HARDENED: distilled.hardened}

@@ -145,9 +145,22 @@ class _Bench:
 def _find(
     name: str, chosen: Any, models: Mapping[str, Model]
 ) -> tuple[str, Model] | None:
-    """Name and model of `undefended` or `surrogate`, given as either."""
+    """Name and model of `undefended` or `surrogate`, given as either or both."""
     if chosen is None:
         return None
+    if isinstance(chosen, Mapping):
+        if len(chosen) != 1 or not all(map(callable, chosen.values())):
+            raise ValueError(
+                f"{name} must be one model, as in {{'point teacher': model}}; received "
+                f"{chosen!r:.80}."
+            )
+        ((own_name, model),) = chosen.items()
+        if models.get(own_name, model) is not model:
+            raise ValueError(
+                f"{name} must be the model that models calls {own_name!r}; received "
+                "another one. Rename one of the two."
+            )
+        return own_name, model
     if isinstance(chosen, str):
         check_choice(name, chosen, tuple(models))
         return chosen, models[chosen]
@@ -237,7 +250,8 @@ def evaluate(
         dataset: a PointDataset, or a pair (points (B, N, 3), labels (B,)).
         attack: an attack, or several by name, or None for clean accuracy only.
         undefended: the model for static clouds, itself or its name in models.
-        surrogate: the model for transfer clouds, itself or its name in models.
+        surrogate: the model for transfer clouds, itself, its name in models, or
+            {name: model}.
         target_labels: (B,) the classes targeted attacks aim at; None: untargeted.
         threat_models: which to measure beside clean; None: all the arguments allow.
         seed: of the attacks and of random models.

@@ -182,6 +182,22 @@ def test_clean_only_and_chosen_threat_models(data):
     assert {row.threat_model for row in found.rows} == {"clean", "static"}
 
 
+def test_a_surrogate_may_bring_its_name(data):
+    models = {"plain": undefended}
+    found = evaluate(
+        models, data, PGD(eps=0.1), surrogate={"teacher": Other()}, progress=False
+    )
+    assert found.row("plain", "transfer").made_on == "teacher"
+    assert found.card["config"]["surrogate"] == "teacher"
+    for wrong, message in (
+        ({}, "surrogate must be one model"),
+        ({"a": Other(), "b": Other()}, "surrogate must be one model"),
+        ({"plain": Other()}, "models calls 'plain'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            evaluate(models, data, PGD(eps=0.1), surrogate=wrong, progress=False)
+
+
 def test_the_surrogate_does_not_transfer_to_itself(data):
     found = evaluate(
         {"m": undefended, "o": Other()},

@@ -111,7 +111,7 @@ def _draw(axes: Axes, cloud: np.ndarray, reach: float = 0.0, **style: Any) -> An
     axes.set_xlabel("x", **labels)
     axes.set_ylabel("z (front)", **labels)
     axes.set_zlabel("y (up)", **labels)
-    axes.set_box_aspect((1, 1, 1), zoom=1.1)
+    axes.set_box_aspect((1, 1, 1), zoom=1.2)
     axes.view_init(elev=20, azim=-64)
     return dots
 
