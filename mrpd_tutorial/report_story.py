@@ -172,7 +172,7 @@ class Story:
             plotting.opinions_figure,
             (self.example["opinions"], self.names, self.example["label"]),
             {"title": "What each model says of this object"},
-            "Softmax of 100 × cosine between the features of cloud and class texts.",
+            "Softmax of cosine / 0.07 between the features of cloud and class texts.",
         )
         return Section("opinions", "The three teachers' opinions", [body], [drawing])
 

@@ -16,6 +16,7 @@ from mrpd_tutorial.distill.cache import FeatureCache, module_digest
 from mrpd_tutorial.distill.features import FeatureMaker
 from mrpd_tutorial.distill.objective import Objective
 from mrpd_tutorial.distill.training import draw_batches, learning_rate
+from mrpd_tutorial.models.classifier import LOGIT_SCALE
 
 TRAIN, VAL = clouds("train", 30), clouds("val", 12, seed=1)
 
@@ -129,10 +130,13 @@ def test_other_settings_get_other_features(cache_dir):
 
 
 def test_the_loss_falls(cache_dir):
-    result = run(cache_dir, quick(epochs=10, learning_rate=0.03))
-    first, last = result.history[0], result.history[-1]
+    # Without the gate, which as the context moves lets other clouds pass.
+    config = quick(epochs=24, learning_rate=0.03, gate="none")
+    history = run(cache_dir, config).history
     for teacher in ("image", "point", "text"):
-        assert last[f"loss_{teacher}"] < first[f"loss_{teacher}"]
+        losses = [row[f"loss_{teacher}"] for row in history]
+        # Which clouds are attacked alternates: two epochs see each cloud both ways.
+        assert sum(losses[-4:]) < sum(losses[:4])
 
 
 def test_the_best_epoch_is_kept(cache_dir):
@@ -323,7 +327,7 @@ def test_text_prompts_alone_leave_the_student_as_it_is(cache_dir):
     student = fake_lab().student
     with torch.no_grad():
         plain = F.normalize(student(VAL.points), dim=-1)
-        expected = 100 * plain @ result.class_text_features.T
+        expected = LOGIT_SCALE * plain @ result.class_text_features.T
     torch.testing.assert_close(result.hardened(VAL.points), expected)
 
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from mrpd_tutorial.attacks import PGD
 from mrpd_tutorial.distill import HardenedStudent, inference_cost
+from mrpd_tutorial.models.classifier import LOGIT_SCALE
 from mrpd_tutorial.runtime import generator, save_tensors
 
 POINTS = clouds("val", 6).points
@@ -31,7 +32,7 @@ def test_logits_are_cosines_with_the_prompted_student():
     with torch.no_grad():
         features = F.normalize(student(POINTS, model.prompt, colour=0.3), dim=-1)
         texts = fake_lab().class_text_features(CLASSES)
-        torch.testing.assert_close(model(POINTS), 100 * features @ texts.T)
+        torch.testing.assert_close(model(POINTS), LOGIT_SCALE * features @ texts.T)
     assert not torch.allclose(model(POINTS), hardened(prompt=None)(POINTS))
 
 

@@ -114,7 +114,7 @@ def test_another_architecture_names_the_first_differing_tensor(copied_folder):
 
 
 def test_paper_models_say_what_to_download(tmp_path):
-    with pytest.raises(ValueError, match="no checkpoint at .* Download"):
+    with pytest.raises(ValueError, match=r"no checkpoint at .* Download"):
         zoo.paper_lab(tmp_path / "ti.pt", tmp_path / "b.pt")
 
 

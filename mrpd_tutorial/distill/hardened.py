@@ -14,6 +14,7 @@ from mrpd_tutorial.checks import (
     check_features,
 )
 from mrpd_tutorial.distill.cache import module_digest
+from mrpd_tutorial.models.classifier import LOGIT_SCALE
 from mrpd_tutorial.models.point_encoder import PointEncoder
 from mrpd_tutorial.runtime import load_tensors, save_tensors
 from mrpd_tutorial.zoo import load_lab
@@ -21,7 +22,6 @@ from mrpd_tutorial.zoo import load_lab
 __all__ = ["HardenedStudent"]
 
 _FORMAT = "mrpd hardened student 1"
-_LOGIT_SCALE = 100.0  # CLIP's; it changes no ranking
 
 
 class HardenedStudent(nn.Module):
@@ -83,14 +83,14 @@ class HardenedStudent(nn.Module):
             points: (B, N, 3), in the unit sphere, y up.
 
         Returns:
-            Logits (B, C): cosine times 100. Differentiable in the points, through the
-            prompts: an adaptive attack needs nothing else.
+            Logits (B, C): cosine times LOGIT_SCALE. Differentiable in the points,
+            through the prompts: an adaptive attack needs nothing else.
 
         Raises:
             ValueError: what the student's `tokens` raises.
         """
         features = F.normalize(self.student(points, self.prompt, self.colour), dim=-1)
-        return _LOGIT_SCALE * features @ self.class_text_features.T  # (B, C)
+        return LOGIT_SCALE * features @ self.class_text_features.T  # (B, C)
 
     def undefended(self, class_text_features: Tensor) -> "HardenedStudent":
         """The same student without prompts, for comparison.

@@ -8,7 +8,14 @@ from mrpd_tutorial.checks import check_features, check_positive
 from mrpd_tutorial.models.image_teacher import ImageTeacher
 from mrpd_tutorial.models.point_encoder import PointEncoder
 
-__all__ = ["ImageClassifier", "ZeroShotClassifier"]
+__all__ = ["LOGIT_SCALE", "ImageClassifier", "ZeroShotClassifier"]
+
+LOGIT_SCALE = 1 / 0.07
+"""What cosines are multiplied by, everywhere: one over the paper's first temperature.
+
+CLIP's 100 would saturate the softmax of class features that lie far apart, and so hide
+the gradient from attacks.
+"""
 
 
 class ZeroShotClassifier(nn.Module):
@@ -22,9 +29,7 @@ class ZeroShotClassifier(nn.Module):
         class_text_features: (C, D), normalised here.
         prompt: point prompts for the encoder; a Parameter stays learnable.
         colour: grey value of the points.
-        logit_scale: what cosines are multiplied by: one over the paper's initial
-            temperature. CLIP's 100 would saturate the softmax of class features that
-            lie far apart, and so hide the gradient from attacks.
+        logit_scale: what cosines are multiplied by.
     """
 
     def __init__(
@@ -33,7 +38,7 @@ class ZeroShotClassifier(nn.Module):
         class_text_features: Tensor,
         prompt: Tensor | None = None,
         colour: float = 0.4,
-        logit_scale: float = 1 / 0.07,
+        logit_scale: float = LOGIT_SCALE,
     ) -> None:
         super().__init__()
         check_features(
@@ -75,16 +80,14 @@ class ImageClassifier(nn.Module):
     Args:
         image_teacher: the teacher.
         class_text_features: (C, D), normalised here.
-        logit_scale: what cosines are multiplied by: one over the paper's initial
-            temperature. CLIP's 100 would saturate the softmax of class features that
-            lie far apart, and so hide the gradient from attacks.
+        logit_scale: what cosines are multiplied by.
     """
 
     def __init__(
         self,
         image_teacher: ImageTeacher,
         class_text_features: Tensor,
-        logit_scale: float = 1 / 0.07,
+        logit_scale: float = LOGIT_SCALE,
     ) -> None:
         super().__init__()
         check_features(class_text_features, "class_text_features")
