@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 
 from mrpd_tutorial import plotting
-from mrpd_tutorial.plotting import charts, clouds, common, display, open3d_view
+from mrpd_tutorial.plotting import charts, clouds, common, display, open3d_view, palette
 from mrpd_tutorial.plotting import static_twin as twin
 
 CLOUD = torch.rand(64, 3, generator=torch.Generator().manual_seed(0)) - 0.5
@@ -237,7 +237,7 @@ def test_curves_show_their_intervals_and_refuse_ragged_points():
 def test_colours_stay_with_their_teacher():
     figure = plotting.weight_curves(HISTORY)
     for trace in figure.data:
-        assert trace.line.color == common.TEACHER_COLOURS[trace.name]
+        assert trace.line.color == palette.TEACHER_COLOURS[trace.name]
 
 
 def test_show_sends_both_forms(monkeypatch):

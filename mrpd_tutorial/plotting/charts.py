@@ -7,9 +7,9 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from mrpd_tutorial.plotting import common
-from mrpd_tutorial.plotting.common import CLEAN_ATTACKED, GREY, THREAT_MODELS
+from mrpd_tutorial.plotting import common, palette
 from mrpd_tutorial.plotting.layout import finish, legend_above
+from mrpd_tutorial.plotting.palette import CLEAN_ATTACKED, GREY, THREAT_MODELS
 
 __all__ = [
     "accuracy_bars",
@@ -185,8 +185,8 @@ def curve_figure(
             x=columns["x"],
             y=columns["y"],
             name=name,
-            mode="lines+markers",
-            line={"color": common.nth_colour(index), "dash": common.nth_dash(index)},
+            mode="lines+markers" if len(columns["x"]) < 16 else "lines",
+            line={"color": palette.nth_colour(index), "dash": palette.nth_dash(index)},
         )
         if "low" in columns:
             pairs = zip(columns["y"], columns["low"], columns["high"], strict=True)
@@ -211,6 +211,6 @@ def _chance_line(figure: go.Figure, chance: float) -> None:
 
 
 def _line(name: str, epochs: list[float], values: list[float]) -> go.Scatter:
-    style = {"color": common.curve_colour(name), "dash": common.curve_dash(name)}
+    style = {"color": palette.curve_colour(name), "dash": palette.curve_dash(name)}
     mode = "lines+markers" if len(epochs) < 3 else "lines"
     return go.Scatter(x=epochs, y=values, name=name, mode=mode, line=style)

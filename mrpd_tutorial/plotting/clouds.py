@@ -12,8 +12,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from mrpd_tutorial.plotting import common
-from mrpd_tutorial.plotting.common import CLEAN_ATTACKED, as_cloud
+from mrpd_tutorial.plotting.common import as_cloud
 from mrpd_tutorial.plotting.layout import finish
+from mrpd_tutorial.plotting.palette import CLEAN_ATTACKED
 
 __all__ = ["attack_figure", "cloud_figure", "depth_map_figure"]
 

@@ -1,4 +1,4 @@
-"""What both forms of a figure share: colours, names, and the numbers prepared once."""
+"""What both forms of a figure share: names, and the numbers prepared once."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -9,20 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from mrpd_tutorial.checks import check_choice
+from mrpd_tutorial.plotting.palette import THREAT_MODELS
 
-# Okabe and Ito's palette: told apart with any of the usual colour deficiencies.
-BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
-ORANGE, VERMILLION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#666666"
-
-CLEAN_ATTACKED = {"clean": BLUE, "attacked": VERMILLION}
-TEACHER_COLOURS = {"image": ORANGE, "point": BLUE, "text": GREEN}
-# Threat model -> (colour, what it means). The names are those of the whole project.
-THREAT_MODELS = {
-    "clean": (SKY, "clean: no attack"),
-    "static": (ORANGE, "static: made once on the undefended student"),
-    "adaptive": (VERMILLION, "adaptive: made through the defense itself"),
-    "transfer": (PURPLE, "transfer: made on a surrogate"),
-}
 # Depth maps are plotted with at most this many pixels a side: they load fast.
 MAP_PIXELS = 112
 MAP_LEGEND = "near is dark, the background is white"
@@ -273,18 +261,6 @@ def training_panels(
     return panels
 
 
-def curve_colour(name: str) -> str:
-    """Teachers, clean and attacked keep their colours in every figure."""
-    known = {**TEACHER_COLOURS, **CLEAN_ATTACKED}
-    return next((known[key] for key in known if key in name), "#222222")
-
-
-def curve_dash(name: str) -> str:
-    """Lines differ in stroke as well as colour, for print without colour."""
-    strokes = {"point": "dash", "text": "dot", "attacked": "dash"}
-    return next((strokes[key] for key in strokes if key in name), "solid")
-
-
 def wrap(text: str, width: int) -> str:
     """Break a line at spaces so that it fits a narrow figure."""
     return "\n".join(textwrap.wrap(text, max(width, 10)))
@@ -314,14 +290,3 @@ def curve_points(
             for key, values in zip(keys, zip(*rows, strict=True), strict=True)
         }
     return columns
-
-
-def nth_colour(index: int) -> str:
-    """A colour for the index-th curve that has no colour of its own."""
-    wheel = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, "#222222")
-    return wheel[index % len(wheel)]
-
-
-def nth_dash(index: int) -> str:
-    """A stroke for the index-th curve, for print without colour."""
-    return ("solid", "dash", "dot")[index % 3]

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from mrpd_tutorial.plotting import common
-from mrpd_tutorial.plotting.common import CLEAN_ATTACKED, as_cloud
+from mrpd_tutorial.plotting.common import as_cloud
+from mrpd_tutorial.plotting.palette import CLEAN_ATTACKED
 
 __all__ = ["attack_figure", "cloud_figure", "depth_map_figure"]
 

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mrpd_tutorial.plotting import common
-from mrpd_tutorial.plotting.common import CLEAN_ATTACKED, GREY, THREAT_MODELS
+from mrpd_tutorial.plotting import common, palette
+from mrpd_tutorial.plotting.palette import CLEAN_ATTACKED, GREY, THREAT_MODELS
 from mrpd_tutorial.plotting.static import new_figure
 
 __all__ = [
@@ -127,14 +127,16 @@ def curve_figure(
         if "low" in columns:
             error = (y - columns["low"]).clip(0), (columns["high"] - y).clip(0)
         axes.errorbar(
-            columns["x"], y, yerr=error, capsize=2, marker="o", markersize=4,
-            color=common.nth_colour(index), label=name,
-            linestyle=_DASHES[common.nth_dash(index)],
+            columns["x"], y, yerr=error, capsize=2, markersize=4,
+            marker="o" if len(y) < 16 else None,
+            color=palette.nth_colour(index), label=name,
+            linestyle=_DASHES[palette.nth_dash(index)],
         )  # fmt: skip
     if chance is not None:
         axes.axhline(chance, color=GREY, linestyle=":", label=f"chance {chance:.1%}")
     axes.set(xlabel=x_label, ylabel=y_label)
-    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(0.0, low), high + 0.03 * (high - min(0.0, low)))
     _plain(axes, grid="both")
     _legend_below(figure, axes, columns=2)
     return figure
@@ -143,8 +145,8 @@ def curve_figure(
 def _lines(axes: Axes, curves: Mapping[str, tuple[list[float], list[float]]]) -> None:
     for name, (epochs, values) in curves.items():
         axes.plot(
-            epochs, values, label=name, color=common.curve_colour(name),
-            linestyle=_DASHES[common.curve_dash(name)],
+            epochs, values, label=name, color=palette.curve_colour(name),
+            linestyle=_DASHES[palette.curve_dash(name)],
             marker="o" if len(epochs) < 3 else None,
         )  # fmt: skip
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
