@@ -18,6 +18,7 @@ from mrpd_tutorial.attacks import random_target_labels
 from mrpd_tutorial.data import PointDataset
 from mrpd_tutorial.distill.cache import FeatureCache, module_digest
 from mrpd_tutorial.distill.config import DistillConfig, attack_as_dict
+from mrpd_tutorial.models.classifier import LOGIT_SCALE
 from mrpd_tutorial.models.image_teacher import ImageTeacher
 from mrpd_tutorial.models.point_encoder import PointEncoder
 from mrpd_tutorial.projection import RELEASED_RESOLUTION, RELEASED_VIEW
@@ -235,6 +236,7 @@ class FeatureMaker:
             self.digests["text_teacher"],
             list(self.class_names),
             config.colour,
+            LOGIT_SCALE,
             attack_as_dict(config.attack),
             config.attack_targets,
             config.seed,
