@@ -128,7 +128,10 @@ def load_tensors(
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             info = json.loads((file.metadata() or {}).get("info", "{}"))
-            return {key: file.get_tensor(key) for key in file.keys()}, info  # noqa: SIM118
+            # Copies are aligned as torch's own tensors are; where a tensor starts
+            # decides how kernels round, and so whether a run repeats to the last bit.
+            names = file.keys()
+            return {name: file.get_tensor(name).clone() for name in names}, info
     except FileNotFoundError:
         raise ValueError(f"{path} does not exist.") from None
     except (SafetensorError, json.JSONDecodeError, OSError) as error:

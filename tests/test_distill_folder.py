@@ -144,8 +144,10 @@ def test_kill_9_and_resume_gives_the_same_bytes(finished, tmp_path):
 
 
 INTERRUPTED = """
-import sys, warnings
+import signal, sys, warnings
 warnings.simplefilter("ignore")
+# A background job of a shell is started with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from fake_lab import clouds, fake_lab, quick
 from mrpd_tutorial.distill import distill
 

@@ -69,7 +69,11 @@ class HardenedStudent(nn.Module):
         self.normalise_text = normalise_text
         self.info = dict(info or {})
         text = class_text_features.detach().clone()
-        text = F.normalize(text, dim=-1) if normalise_text else text
+        if normalise_text:
+            # Unit rows stay as they are: dividing once more would move their last bit,
+            # and a saved student must come back the same.
+            unit = (text.norm(dim=-1, keepdim=True) - 1).abs() < 1e-6
+            text = torch.where(unit, text, F.normalize(text, dim=-1))
         self.register_buffer("class_text_features", text)
         for name, value in (("prompt", prompt), ("context", context)):
             kept = None if value is None else value.detach().clone()

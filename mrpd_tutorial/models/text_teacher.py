@@ -115,7 +115,7 @@ class TextTeacher(nn.Module):
     def _device(self) -> torch.device:
         return self.tower.token_embedding.weight.device
 
-    def _sentence_ids(self, class_names: tuple[str, ...]) -> Int[Tensor, "C T"]:
+    def _sentence_ids(self, class_names: tuple) -> Int[Tensor, "C T"]:
         if not class_names or not all(isinstance(name, str) for name in class_names):
             raise ValueError(
                 f"class_names must be at least one string; received {class_names!r}."
