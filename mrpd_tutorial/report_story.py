@@ -81,7 +81,7 @@ class Story:
     def _undefended_student(self) -> Section:
         row = self.rows[self.undefended, "clean"]
         teachers = " and ".join(
-            f"the {_e(name)} {_percent(r)}"
+            f"the {_e(name)} reaches {_percent(r)}"
             for (name, threat), r in self.teachers.items()
             if threat == "clean"
         )
@@ -89,7 +89,7 @@ class Story:
             f"<p>The frozen student names a cloud by the closest of {len(self.names)} "
             f"class texts. It is right on {_percent(row)} of {row['n']} clean test "
             f"clouds (95 % interval {_interval(row)}); guessing would give "
-            f"{_share(self.chance)}. On the same clouds {teachers} are right.</p>"
+            f"{_share(self.chance)}. On the same clouds {teachers}.</p>"
             f"<p>The object below, a <b>{_e(self._label())}</b>, goes through the "
             "whole page. It was not drawn at random: it is "
             f"{_e(self.example['rule'])}.</p>"
@@ -132,8 +132,9 @@ class Story:
         body = (
             f"<p>The image teacher sees {self.result['lab']['views']} depth maps of "
             "each cloud instead of its points. Drawing rounds positions to pixels, "
-            "thickens and smooths them, so that small displacements leave little "
-            "trace. On the attacked clouds the image teacher is right on "
+            "thickens and smooths them, so that small displacements leave less "
+            "trace than in the points. On the attacked clouds the image teacher is "
+            "right on "
             f"{_percent(static)} (clean: {_percent(clean)}), a change of "
             f"{_points(static, clean)}; the student for which the attack was made "
             f"changes by {_points(student[1], student[0])}.</p><p>These clouds were "
@@ -193,9 +194,10 @@ class Story:
             f"{_share(chosen['val_clean'])}, on clouds attacked for the undefended "
             "student "
             f"{_share(first['val_attacked'])} → {_share(chosen['val_attacked'])}.</p>"
-            "<p>Prompts are not free: here they cost "
-            f"{_share(work - 1, '+')} multiply-adds and {_share(times, '+')} time a "
-            "cloud (measured).</p>"
+            f"<p>Prompts are not free: they add {_share(work - 1)} to the "
+            "multiply-adds of a cloud. The time for it changed by "
+            f"{_share(times, '+')} in this run, "
+            "a measurement that other programs on the machine disturb.</p>"
         )
         drawing = Drawing(
             "training",
@@ -258,7 +260,9 @@ class Story:
             "adaptive attack, not the strongest there is.",
             "A random defense (~) is shown by one draw, and the adaptive attack does "
             "not average over draws: its number is an upper bound.",
-            "The teachers met only clouds made for the student; nobody attacked them.",
+            "The teachers' numbers are on clouds made for the student. No attack was "
+            "made on the image teacher; clouds made on the point teacher were shown to "
+            "the students alone (transfer).",
         ]
         if lab["is_stand_in"]:
             parts = "; ".join(
@@ -331,7 +335,8 @@ def _percent(row: Mapping[str, Any]) -> str:
 
 
 def _share(value: float, sign: str = "") -> str:
-    return f"{100 * value:{sign}.1f} %"
+    # A space that does not break, and a true minus sign.
+    return f"{100 * value:{sign}.1f}\u00a0%".replace("-", "\u2212")
 
 
 def _interval(row: Mapping[str, Any]) -> str:
@@ -340,4 +345,4 @@ def _interval(row: Mapping[str, Any]) -> str:
 
 def _points(after: Mapping[str, Any], before: Mapping[str, Any]) -> str:
     change = 100 * (after["accuracy"] - before["accuracy"])
-    return f"{change:+.1f} percentage points"
+    return f"{change:+.1f} percentage points".replace("-", "\u2212")

@@ -135,7 +135,7 @@ def accuracy_bars(
     figure = go.Figure()
     for name, group in groups.items():
         bars = go.Bar(
-            x=[row["model"] for row in group],
+            x=[common.wrap(row["model"], 16).replace("\n", "<br>") for row in group],
             y=[row["accuracy"] for row in group],
             name=common.threat_label(name, group[0]),
             marker_color=THREAT_MODELS[name][0],
@@ -154,6 +154,7 @@ def accuracy_bars(
         figure.add_trace(bars)
     if chance is not None:
         _chance_line(figure, chance)
+    figure.update_xaxes(tickangle=0)
     figure.update_yaxes(title="accuracy", range=[0, 1.02], tickformat=".0%")
     legend = {"orientation": "v", "y": 1.02, "yanchor": "bottom", "x": 0}
     figure.update_layout(barmode="group", legend=legend)
