@@ -1,0 +1,34 @@
+"""Every accuracy in the README is one of a card in results/."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CARDS = sorted((ROOT / "results").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
+def test_tables_agree_with_the_cards(path):
+    card = json.loads(path.read_text(encoding="utf-8"))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    start = text.index(f"[card](results/{path.name})")
+    table = [line for line in text[start:].splitlines()[:16] if line.startswith("|")]
+    lines = {line.split(" |")[0].strip("| ~"): line for line in table[2:]}
+    for row in card["rows"] + card["teacher_rows"]:
+        shown = f"{100 * row['accuracy']:.1f} ({100 * row['low']:.0f}"
+        cell = 1 + ("clean", "static", "adaptive", "transfer").index(
+            row["threat_model"]
+        )
+        assert shown in lines[row["model"]].split(" | ")[cell]
+
+
+def test_links_and_commands_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for target in ("data/README.md", "CITATION.cff", "results/attacked_cloud.png"):
+        assert f"({target})" in text and (ROOT / target).is_file()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for command in ("demo", "test", "lab"):
+        assert f"`make {command}`" in text or f"make {command} " in text
+        assert f"\n{command}: " in makefile
