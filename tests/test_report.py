@@ -192,7 +192,15 @@ def test_the_page_is_self_contained_and_complete(result, arrays):
 
 def test_numbers_come_from_the_result_with_their_threat_model(result, arrays):
     text = Page(build_report(result, arrays)[0]).text
-    for number in ("70.0 %", "77.5 %", "20.0 %", "0.031", "2496", "10.0 % to the multiply-adds", "0.81"):
+    for number in (
+        "70.0 %",
+        "77.5 %",
+        "20.0 %",
+        "0.031",
+        "2496",
+        "10.0 % to the multiply-adds",
+        "0.81",
+    ):
         assert number in text, number
     assert "clean 70.0 % → 77.5 %; static 20.0 % → 27.5 %" in text
     assert "adaptive 15.0 % → 22.5 %; transfer 47.5 % → 55.0 %" in text
