@@ -61,6 +61,7 @@ class Features:
     Attributes:
         stored: (what, "clean" or "attacked") -> rows computed before; what is missing
             is computed for each batch anew.
+        attack_anew: makes the attacked clouds once more; None where they are kept.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Features:
         self.config = config
         self.device = next(student.parameters()).device
         self.stored: dict[tuple[str, str], Tensor] = {}
+        self.attack_anew: Callable[[], Tensor] | None = None
         colour = config.colour
         self.compute: dict[str, Callable[[Tensor], Tensor]] = {
             "tokens": lambda points: student.tokens(points, colour),
@@ -89,6 +91,11 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def begin_epoch(self) -> None:
+        """Make the attacked clouds anew, where nothing is to be kept."""
+        if self.attack_anew is not None:
+            self.clouds["attacked"] = self.attack_anew()
 
     def needed(self, teachers: bool) -> list[tuple[str, str]]:
         """What a run reads: tokens, and teacher features if it trains on them."""
@@ -165,7 +172,7 @@ class FeatureMaker:
         config: the settings.
         undefended: `points -> logits` of the student without prompts, to attack.
         cache: where to keep arrays; None computes teacher features and tokens anew for
-            each batch (attacked clouds are made once all the same: they are data).
+            each batch, and attacked clouds for each epoch.
         progress: show progress bars.
     """
 
@@ -211,6 +218,7 @@ class FeatureMaker:
             dataset.labels.cpu(),
         )
         if self.cache is None:
+            features.attack_anew = None if unused else lambda: self._attacked(dataset)
             return features
         for what, kind in features.needed(teachers):
             key = [what, self.digests[_OWNERS[what]], features.clouds[kind]]

@@ -85,8 +85,9 @@ def distill(
         resume: go on with the unfinished run in out_dir, if it has the same settings
             and inputs; a finished one is read and handed back.
         overwrite: remove an earlier run in out_dir first.
-        use_cache: False computes tokens and teacher features anew for each batch,
-            as a reference: the same result, many times slower.
+        use_cache: False computes attacked clouds anew for each epoch, tokens and
+            teacher features for each batch, as a reference: the same result, many
+            times slower.
 
     Returns:
         The result; with out_dir also as files: prompts.safetensors

@@ -74,6 +74,8 @@ class Training:
 
     def _epoch(self, epoch: int, train: Features, val: Features) -> None:
         config = self.config
+        train.begin_epoch()
+        val.begin_epoch()
         rate = learning_rate(config, epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
