@@ -38,8 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         return chosen.run(chosen)
-    except KeyboardInterrupt as interrupt:
-        _say(f"mrpd: interrupted. {interrupt}".rstrip())
+    except KeyboardInterrupt:
+        resume = ""
+        if chosen.run is _demo:
+            resume = " The same command without --overwrite goes on where it stopped."
+        _say(f"mrpd: interrupted; no file is half written.{resume}")
         return _INTERRUPTED
     except (ValueError, FileExistsError, FileNotFoundError) as error:
         _say(f"mrpd: {error}")

@@ -75,7 +75,7 @@ def test_ctrl_c_ends_with_130_and_no_half_file(small, capsys, monkeypatch):
 
     monkeypatch.setattr(demo, "evaluate", interrupted)
     assert cli.main(["demo", "--quick", "--out", str(small)]) == 130
-    assert "interrupted" in capsys.readouterr().err
+    assert "without --overwrite goes on" in capsys.readouterr().err
     left = [path.name for path in small.rglob("*") if path.is_file()]
     assert "result.json" not in [p.name for p in small.iterdir()]
     assert not [name for name in left if name.startswith(".") or name.endswith("html")]
