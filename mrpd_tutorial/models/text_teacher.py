@@ -83,7 +83,7 @@ class TextTeacher(nn.Module):
 
     def class_text_features(
         self,
-        class_names: Sequence[str],
+        class_names: Sequence,
         context: Tensor | None = None,
         normalise: bool = True,
     ) -> Float[Tensor, "C D"]:
