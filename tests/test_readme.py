@@ -1,4 +1,4 @@
-"""Every accuracy in the README is one of a card in results/."""
+"""Every accuracy and ratio in the README is one of a card in results/."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CARDS = sorted((ROOT / "results").glob("*.json"))
+CARDS = [ROOT / "results" / f"{name}.json" for name in ("objects", "modelnet40")]
 
 
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
@@ -22,6 +22,22 @@ def test_tables_agree_with_the_cards(path):
             row["threat_model"]
         )
         assert shown in lines[row["model"]].split(" | ")[cell]
+
+
+def test_ratios_agree_with_the_benchmarks():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    projection, distill = (
+        json.loads((ROOT / f"results/bench_{name}.json").read_text(encoding="utf-8"))
+        for name in ("projection", "distill")
+    )
+    one, two = (
+        projection["threads"][count]["wall"]["times_faster"] for count in ("1", "2")
+    )
+    assert f"depth maps are {one:.0f} times faster" in text
+    assert f"on one thread and {two:.0f} times on two" in text
+    epoch = distill["times_faster"]["an epoch, recomputed"]["wall"]
+    assert f"an epoch from the cache is {epoch:.0f} times faster" in text
+    assert distill["largest_loss_difference"] < 1e-5
 
 
 def test_links_and_commands_exist():
