@@ -68,6 +68,7 @@ TEN_VIEWS = (
 
 
 def check_views(points: Tensor, views: object, resolution: object) -> tuple[View, ...]:
+    """The views as a tuple, after all arguments of a projection have been checked."""
     check_points(points)
     views = (views,) if isinstance(views, View) else views
     if not isinstance(views, Sequence) or not all(isinstance(v, View) for v in views):
