@@ -1,11 +1,11 @@
 """Attacks: a victim whose minimal perturbation is known, and what all attacks keep."""
 
 import dataclasses
-import math
 
 import pytest
 import torch
 from torch import Tensor, nn
+from victims import CentroidLinear, TinyPointNet, clouds, labelled
 
 from mrpd_tutorial.attacks import PGD, AttackResult, random_target_labels
 from mrpd_tutorial.attacks.norms import NORMS, project, size, steepest
@@ -15,80 +15,17 @@ from mrpd_tutorial.runtime import generator
 SETTINGS = {"per_point": 0.1, "l2": 0.8, "linf": 0.06}
 
 
-class CentroidClassifier(nn.Module):
-    """logits = W * centroid + b: every minimal perturbation has a closed form."""
-
-    def __init__(self, num_classes: int = 4, seed: int = 0) -> None:
-        super().__init__()
-        self.head = nn.Linear(3, num_classes)
-        source = generator(seed)
-        with torch.no_grad():
-            self.head.weight.copy_(torch.randn(num_classes, 3, generator=source))
-            self.head.bias.zero_()
-
-    def forward(self, points: Tensor) -> Tensor:
-        return self.head(points.mean(1))
-
-
-class SmallPointNet(nn.Module):
-    """A network with a max over points and a batch norm, seeded."""
-
-    def __init__(self, seed: int = 0) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Linear(3, 32), nn.ReLU(), nn.Linear(32, 32))
-        self.norm = nn.BatchNorm1d(32, momentum=1.0)
-        self.head = nn.Linear(32, 4)
-        source = generator(seed)
-        with torch.no_grad():
-            for parameter in self.parameters():
-                parameter.copy_(torch.randn(parameter.shape, generator=source) * 0.5)
-            self(clouds(64, seed=99))  # sets the running statistics
-            self.head.bias.zero_()
-
-    def forward(self, points: Tensor) -> Tensor:
-        return self.head(self.norm(self.body(points).amax(1)))
-
-
-def clouds(count: int = 24, num_points: int = 32, seed: int = 1) -> Tensor:
-    return 0.4 * torch.randn(count, num_points, 3, generator=generator(seed))
-
-
-def labelled(model: nn.Module, count: int = 24) -> tuple[Tensor, Tensor]:
-    """Clouds labelled by the model itself: its clean accuracy is 100 %."""
-    points = clouds(count)
-    with torch.no_grad():
-        return points, model(points).argmax(1)
-
-
-def minimal_eps(
-    model: CentroidClassifier, points: Tensor, labels: Tensor, norm: str
-) -> Tensor:
-    """The least budget that changes the class, by the dual norm of w_j - w_y."""
-    weight = model.head.weight.detach().double()
-    logits = (points.double().mean(1) @ weight.T).detach()
-    rows = torch.arange(len(points))
-    gap = logits[rows, labels][:, None] - logits  # (B, C)
-    difference = weight[None] - weight[labels][:, None]  # (B, C, 3)
-    order = 1 if norm == "linf" else 2
-    slope = difference.norm(p=order, dim=-1)  # (B, C): rise per unit of centroid
-    if norm == "l2":
-        slope = slope / math.sqrt(points.shape[1])
-    needed = gap / slope
-    needed[rows, labels] = torch.inf
-    return needed.amin(1)
-
-
 @pytest.fixture
-def linear() -> CentroidClassifier:
-    return CentroidClassifier().eval()
+def linear() -> CentroidLinear:
+    return CentroidLinear().eval()
 
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("loss", ["ce", "margin"])
 def test_binary_victim_falls_just_above_its_minimal_budget(norm, loss):
-    model = CentroidClassifier(num_classes=2).eval()
+    model = CentroidLinear(num_classes=2).eval()
     points, labels = labelled(model)
-    needed = minimal_eps(model, points, labels, norm).float()
+    needed = model.minimal_eps(points, labels, norm).float()
     straight = {"norm": norm, "loss": loss, "random_start": False}
     # From a random start the way is longer: points slide along their spheres.
     wandering = straight | {"random_start": True, "steps": 20}
@@ -105,7 +42,7 @@ def test_binary_victim_falls_just_above_its_minimal_budget(norm, loss):
 @pytest.mark.parametrize("norm", NORMS)
 def test_margin_loss_finds_the_nearest_of_several_classes_mostly(linear, norm):
     points, labels = labelled(linear, 48)
-    needed = minimal_eps(linear, points, labels, norm).float()
+    needed = linear.minimal_eps(points, labels, norm).float()
     attack = PGD(eps=1.05 * needed, norm=norm, loss="margin", steps=40, restarts=3)
     # The margin climbs toward the class that is best now, not toward the nearest
     # boundary: no guarantee, but most clouds must fall, and none below the minimum.
@@ -157,7 +94,7 @@ def test_projection_is_the_nearest_cloud_of_the_ball(norm):
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 def test_budget_is_never_exceeded(norm, scale):
-    model = SmallPointNet().eval()
+    model = TinyPointNet().eval()
     points = clouds() * scale
     labels = torch.zeros(len(points), dtype=torch.int64)
     for eps in (1e-3, SETTINGS[norm], 0.3):
@@ -170,7 +107,7 @@ def test_budget_is_never_exceeded(norm, scale):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("model", [CentroidClassifier(), SmallPointNet()])
+@pytest.mark.parametrize("model", [CentroidLinear(), TinyPointNet()])
 def test_accuracy_strictly_falls(norm, model):
     model.eval()
     points, labels = labelled(model)
@@ -195,7 +132,7 @@ def test_eps_zero_is_the_identity_bit_for_bit(linear, norm):
 @pytest.mark.parametrize("criterion", ["confidence", "success"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_batch_size_does_not_matter(norm, criterion):
-    model = SmallPointNet().double().eval()
+    model = TinyPointNet().double().eval()
     points, labels = labelled(model.float(), 11)
     model, points = model.double(), points.double()
     results = [
@@ -245,7 +182,7 @@ def test_global_random_state_is_not_touched(linear):
 
 
 def test_inputs_and_model_are_left_as_they_were():
-    model = SmallPointNet().eval()
+    model = TinyPointNet().eval()
     model.head.bias.requires_grad_(False)
     points, labels = labelled(model)
     points.requires_grad_(True)
@@ -265,7 +202,7 @@ def test_inputs_and_model_are_left_as_they_were():
 
 
 def test_parameters_are_frozen_meanwhile_and_restored_after_an_exception():
-    model = CentroidClassifier().eval()
+    model = CentroidLinear().eval()
     seen = []
 
     def fail(module, inputs):
@@ -305,7 +242,7 @@ def test_works_where_the_caller_has_switched_gradients_off(linear, mode):
 @pytest.mark.parametrize("loss", ["ce", "margin"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_targeted_attacks_reach_their_targets(norm, loss):
-    model = CentroidClassifier(num_classes=3).eval()
+    model = CentroidLinear(num_classes=3).eval()
     points, labels = labelled(model)
     targets = random_target_labels(labels, 3, generator(0))
     eps = {"per_point": 0.5, "l2": 3.0, "linf": 0.5}[norm]
@@ -366,7 +303,7 @@ def test_a_misleading_cloud_beats_one_with_a_higher_loss():
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_restarts_never_make_it_worse(norm):
-    model = SmallPointNet(seed=3).eval()
+    model = TinyPointNet(seed=3).eval()
     points, labels = labelled(model)
 
     def best_margin(restarts):
@@ -405,7 +342,7 @@ def test_clouds_that_are_wrong_already_need_no_attack(linear):
 
 
 def test_counts_and_distances():
-    model = SmallPointNet().eval()
+    model = TinyPointNet().eval()
     points, labels = labelled(model, 5)
     result = PGD(eps=0.1, steps=4, restarts=3)(model, points, labels)
     assert (result.iterations == 12).all()
@@ -451,7 +388,7 @@ def test_one_budget_for_each_cloud(linear):
     ids=["one point", "all zero", "all equal", "a line"],
 )
 def test_degenerate_clouds_stay_finite(norm, points):
-    model = SmallPointNet().eval()
+    model = TinyPointNet().eval()
     result = PGD(eps=0.05, norm=norm)(model, points, torch.tensor([0, 1]))
     assert torch.isfinite(result.points).all()
     assert torch.isfinite(result.chamfer).all()
@@ -486,15 +423,15 @@ def test_a_sure_model_does_not_mask_its_gradient(linear):
 
 
 def test_training_batch_norm_is_refused_unless_meant():
-    model = SmallPointNet()
+    model = TinyPointNet()
     with pytest.raises(ValueError, match=r"layer norm .*Call model\.eval\(\) first"):
         PGD(eps=0.05)(model, clouds(4), torch.zeros(4, dtype=torch.int64))
     result = PGD(eps=0.05, allow_training_mode=True)(
         model, clouds(4), torch.zeros(4, dtype=torch.int64)
     )
     assert model.training and torch.isfinite(result.points).all()
-    PGD(eps=0.05)(CentroidClassifier(), clouds(4), torch.zeros(4, dtype=torch.int64))
-    dropout = nn.Sequential(CentroidClassifier(), nn.Dropout(0.5))
+    PGD(eps=0.05)(CentroidLinear(), clouds(4), torch.zeros(4, dtype=torch.int64))
+    dropout = nn.Sequential(CentroidLinear(), nn.Dropout(0.5))
     with pytest.raises(ValueError, match="Dropout"):
         PGD(eps=0.05)(dropout, clouds(4), torch.zeros(4, dtype=torch.int64))
 
@@ -588,7 +525,7 @@ def test_inputs_are_checked_at_the_door(linear):
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_order_of_points_does_not_matter(norm):
-    model = SmallPointNet().eval().double()
+    model = TinyPointNet().eval().double()
     points = clouds().double()
     labels = model(points).argmax(1)
     order = torch.randperm(points.shape[1], generator=generator(0))
@@ -607,7 +544,7 @@ def test_float64_stays_float64(linear):
 @pytest.mark.gpu
 @pytest.mark.parametrize("norm", NORMS)
 def test_device_follows_the_input(norm):
-    model = CentroidClassifier().eval()
+    model = CentroidLinear().eval()
     points, labels = labelled(model)
     attack = PGD(eps=SETTINGS[norm], norm=norm)
     expected = attack(model, points, labels)

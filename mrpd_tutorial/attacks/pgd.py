@@ -55,8 +55,8 @@ class PGD(Attack):
     loss: str = "ce"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_choice("norm", self.norm, norms.NORMS)
+        super().__post_init__()
         check_choice("loss", self.loss, ("ce", "margin"))
         check_positive("steps", self.steps)
         check_positive("restarts", self.restarts)

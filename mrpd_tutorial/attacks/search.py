@@ -32,6 +32,10 @@ class Search:
 
     `index` arguments are positions in the chunk, so that an attack can go on with some
     of the clouds only.
+
+    The best cloud so far starts as the clean one. Where `changes_count` is set (points
+    are added or removed) there is no best cloud until the first `consider`, which must
+    hold all clouds of the chunk; all clouds considered have the same number of points.
     """
 
     model: Callable[[Tensor], Tensor]
@@ -41,8 +45,10 @@ class Search:
     eps: Tensor
     generators: list[torch.Generator]
     stop_at_success: bool
-    best: Tensor = field(init=False)
+    changes_count: bool = False
+    best: Tensor | None = field(init=False)
     best_margin: Tensor = field(init=False)
+    best_cost: Tensor = field(init=False)
     success: Tensor = field(init=False)
     correct_before: Tensor = field(init=False)
     iterations: Tensor = field(init=False)
@@ -56,11 +62,15 @@ class Search:
         everything = torch.arange(len(self.labels), device=self.labels.device)
         with torch.no_grad():
             logits = self.logits(self.clean, everything)
-        # Kept apart from `clean`, which must stay what it is.
-        self.best = self.clean.clone()
         self.correct_before = logits.argmax(1) == self.labels
-        self.success = self._succeeds(logits, everything)
-        self.best_margin = margin(logits, self.labels, self.target_labels)
+        self.best = None
+        self.success = torch.zeros_like(self.correct_before)
+        self.best_margin = torch.full_like(logits[:, 0], -torch.inf)
+        self.best_cost = self.clean.new_full((len(self.labels),), torch.inf)
+        if not self.changes_count:
+            self.best = self.clean.clone()  # apart from `clean`, which must stay
+            no_cost = torch.zeros_like(self.best_cost)
+            self.consider(self.clean, logits, everything, no_cost)
 
     def _targets(self, index: Tensor) -> Tensor | None:
         return None if self.target_labels is None else self.target_labels[index]
@@ -123,13 +133,32 @@ class Search:
         self.iterations[index] += 1
         return gradient
 
-    def consider(self, points: Tensor, logits: Tensor, index: Tensor) -> None:
-        """Keep those of the clouds (b, M, 3) at `index` that beat the best so far."""
+    def consider(
+        self,
+        points: Tensor,
+        logits: Tensor,
+        index: Tensor,
+        cost: Tensor | None = None,
+    ) -> None:
+        """Keep those of the clouds (b, M, 3) at `index` that beat the best so far.
+
+        A misleading cloud beats one that does not mislead. Two that mislead are
+        compared by `cost` (b,), the smaller wins, or without costs by the margin, the
+        larger wins. Two that do not mislead are compared by the margin.
+        """
         logits = logits.detach()
         success, gap = self._succeeds(logits, index), self.margin(logits, index)
-        old, best = self.success[index], self.best_margin[index]
-        better = (success & ~old) | ((success == old) & (gap > best))
+        if self.best is None:
+            assert len(index) == len(self.labels), "the first clouds are all clouds"
+            self.best = points.detach().new_empty(len(index), *points.shape[1:])
+        old, better = self.success[index], gap > self.best_margin[index]
+        if cost is not None:
+            cost = cost.detach().to(self.best_cost)
+            better = torch.where(old, cost < self.best_cost[index], better)
+        better = (success & ~old) | ((success == old) & better)
         chosen = index[better]
         self.best[chosen] = points.detach()[better]
         self.best_margin[chosen] = gap[better]
         self.success[chosen] = success[better]
+        if cost is not None:
+            self.best_cost[chosen] = torch.where(success, cost, torch.inf)[better]
