@@ -17,6 +17,9 @@ from mrpd_tutorial.checks import (
 
 __all__ = ["NormedLinear", "PointNet", "classifier_head"]
 
+# Activations of the widest layer held at once: 64 MiB in float32.
+_TILE = 2**24
+
 
 class NormedLinear(nn.Module):
     """A linear layer and its batch norm, on rows: (R, in) -> (R, out).
@@ -143,14 +146,16 @@ class PointNet(nn.Module):
 
     def _critical(self, rows: Tensor) -> Tensor:
         """The first point that reaches each channel's maximum, (B, N, W) -> (B, F)."""
-        weight, bias = self.body[-1].folded()
         with torch.no_grad():
-            return (
-                F.linear(rows.flatten(0, 1), weight, bias)
-                .view(*rows.shape[:2], -1)
-                .max(1)
-                .indices
-            )
+            # A bias does not change which point is the first. Channels come first
+            # because the maximum along the last dimension is much faster.
+            weight, _ = self.body[-1].folded()
+            tile = max(1, _TILE // (rows.shape[1] * len(weight)))
+            found = [
+                (weight @ part.transpose(1, 2)).max(2).indices  # of (b, F, N)
+                for part in rows.split(tile)
+            ]
+            return torch.cat(found)
 
     def critical_points(self, points: Tensor) -> Int[Tensor, "B F"]:
         """Which point each channel of the feature comes from (evaluation mode).
