@@ -16,6 +16,8 @@ from torch import Tensor
 __all__ = [
     "NORMS",
     "check_budget",
+    "dual_size",
+    "extent",
     "project",
     "random_displacement",
     "size",
@@ -32,6 +34,16 @@ def size(displacement: Float[Tensor, "B N 3"], norm: str) -> Float[Tensor, "B"]:
     if norm == "l2":
         return displacement.flatten(1).norm(dim=1)  # (B, 3N) -> (B,)
     return displacement.abs().amax(dim=(1, 2))
+
+
+def extent(points: Float[Tensor, "B N 3"], norm: str) -> Float[Tensor, "B"]:
+    """The size of a displacement that carries every point across the whole object.
+
+    Twice the largest distance from the centroid; sqrt(N) times that for "l2".
+    """
+    centred = points - points.mean(dim=1, keepdim=True)
+    diameter = 2 * centred.norm(dim=-1).amax(1)
+    return diameter * (points.shape[1] ** 0.5 if norm == "l2" else 1.0)
 
 
 def _unit(vectors: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -57,6 +69,15 @@ def steepest(gradient: Float[Tensor, "B N 3"], norm: str) -> Float[Tensor, "B N 
     if norm == "l2":
         return _unit(gradient, (1, 2))
     return gradient.sign()
+
+
+def dual_size(gradient: Float[Tensor, "B N 3"], norm: str) -> Float[Tensor, "B"]:
+    """How much a loss with this gradient can rise for each unit of the norm.
+
+    The dual norm: per_point, the sum of the points' gradient lengths; l2, the length of
+    the cloud's gradient; linf, the sum of absolute entries.
+    """
+    return (gradient * steepest(gradient, norm)).sum((1, 2))
 
 
 def project(
@@ -132,10 +153,8 @@ def check_budget(
         ValueError: if eps exceeds the object's diameter (times sqrt(N) for "l2").
             Clouds whose points are all equal have no size and are let through.
     """
-    centred = points - points.mean(dim=1, keepdim=True)
-    diameter = 2 * centred.norm(dim=-1).amax(1)
-    limit = diameter * (points.shape[1] ** 0.5 if norm == "l2" else 1.0)
-    wrong = (eps > limit) & (diameter > 1e-6)
+    limit = extent(points, norm)
+    wrong = (eps > limit) & (limit > 1e-6)
     if bool(wrong.any()):
         first = int(wrong.nonzero()[0])
         raise ValueError(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mrpd_tutorial.attacks.victim import check_logits
 
-__all__ = ["Search", "margin"]
+__all__ = ["Search", "dlr", "margin"]
 
 
 def margin(
@@ -26,6 +26,34 @@ def margin(
     return best_other - own if target_labels is None else own - best_other
 
 
+def dlr(
+    logits: Float[Tensor, "B C"], labels: Tensor, target_labels: Tensor | None
+) -> Float[Tensor, "B"]:
+    """Difference of logits ratio, to climb: a margin that ignores the logits' scale.
+
+    Implements Eqs. (6) and (7) of Croce and Hein 2020 [arXiv 2003.01690], with z sorted
+    in descending order: untargeted (max wrong - z_y) / (z_1 - z_3), targeted (z_t -
+    z_y) / (z_1 - (z_3 + z_4) / 2). Where the best logits are all equal it is 0.
+
+    Raises:
+        ValueError: with fewer than 3 classes, or than 4 targeted.
+    """
+    least = 3 if target_labels is None else 4
+    if logits.shape[1] < least:
+        raise ValueError(
+            f"the dlr loss needs at least {least} classes; received "
+            f"{logits.shape[1]}. Use the margin loss, which it is a ratio of."
+        )
+    top = logits.topk(least, dim=1).values  # (B, 3 or 4)
+    if target_labels is None:
+        rise, scale = margin(logits, labels, None), top[:, 0] - top[:, 2]
+    else:
+        chosen = logits.gather(1, torch.stack([target_labels, labels], dim=1))
+        rise = chosen[:, 0] - chosen[:, 1]
+        scale = top[:, 0] - (top[:, 2] + top[:, 3]) / 2
+    return rise / torch.where(scale > 0, scale, 1.0)
+
+
 @dataclass(kw_only=True, eq=False)
 class Search:
     """One attack on one chunk of clouds: the goal, the victim, the best clouds so far.
@@ -36,6 +64,9 @@ class Search:
     The best cloud so far starts as the clean one. Where `changes_count` is set (points
     are added or removed) there is no best cloud until the first `consider`, which must
     hold all clouds of the chunk; all clouds considered have the same number of points.
+
+    `part` says which clouds of the attack's call these are: what an attack was given for
+    each cloud of the call (normals, say) is indexed with it.
     """
 
     model: Callable[[Tensor], Tensor]
@@ -46,6 +77,8 @@ class Search:
     generators: list[torch.Generator]
     stop_at_success: bool
     changes_count: bool = False
+    part: slice = slice(None)
+    clean_logits: Tensor = field(init=False)
     best: Tensor | None = field(init=False)
     best_margin: Tensor = field(init=False)
     best_cost: Tensor = field(init=False)
@@ -62,6 +95,7 @@ class Search:
         everything = torch.arange(len(self.labels), device=self.labels.device)
         with torch.no_grad():
             logits = self.logits(self.clean, everything)
+        self.clean_logits = logits
         self.correct_before = logits.argmax(1) == self.labels
         self.best = None
         self.success = torch.zeros_like(self.correct_before)
@@ -72,10 +106,12 @@ class Search:
             no_cost = torch.zeros_like(self.best_cost)
             self.consider(self.clean, logits, everything, no_cost)
 
-    def _targets(self, index: Tensor) -> Tensor | None:
+    def targets(self, index: Tensor) -> Tensor | None:
+        """(b,) the classes to reach, or None for an untargeted attack."""
         return None if self.target_labels is None else self.target_labels[index]
 
-    def _succeeds(self, logits: Tensor, index: Tensor) -> Tensor:
+    def misled(self, logits: Tensor, index: Tensor) -> Tensor:
+        """(b,) bool, whether the clouds at `index` were answered as is wanted."""
         predicted = logits.argmax(1)
         if self.target_labels is None:
             return predicted != self.labels[index]
@@ -85,18 +121,22 @@ class Search:
         """Positions (of `index`, or of the chunk) that the attack still works on."""
         if index is None:
             index = torch.arange(len(self.labels), device=self.labels.device)
-        return index[~self.success[index]] if self.stop_at_success else index
+        return index[self.still_open(index)]
+
+    def still_open(self, index: Tensor) -> Tensor:
+        """(b,) bool, which of `index` are open."""
+        return ~self.success[index] | (not self.stop_at_success)
 
     def logits(self, points: Tensor, index: Tensor) -> Tensor:
         """The model's answer, checked and counted."""
         self.queries[index] += 1
         logits = self.model(points)
-        check_logits(logits, self.labels[index], self._targets(index))
+        check_logits(logits, self.labels[index], self.targets(index))
         return logits
 
     def margin(self, logits: Tensor, index: Tensor) -> Tensor:
         """(b,) see `margin`, for the clouds at `index`."""
-        return margin(logits, self.labels[index], self._targets(index))
+        return margin(logits, self.labels[index], self.targets(index))
 
     def cross_entropy(self, logits: Tensor, index: Tensor) -> Tensor:
         """(b,) cross-entropy to climb, up to a monotone function that cannot saturate.
@@ -105,7 +145,7 @@ class Search:
         have the same gradient direction, but that of CE underflows once the model is
         sure (its factor sigmoid(u) becomes 0), which looks like robustness.
         """
-        targets = self._targets(index)
+        targets = self.targets(index)
         wanted = self.labels[index] if targets is None else targets
         own = logits.gather(1, wanted[:, None])[:, 0]
         others = logits.scatter(1, wanted[:, None], -torch.inf).logsumexp(1)
@@ -147,7 +187,7 @@ class Search:
         larger wins. Two that do not mislead are compared by the margin.
         """
         logits = logits.detach()
-        success, gap = self._succeeds(logits, index), self.margin(logits, index)
+        success, gap = self.misled(logits, index), self.margin(logits, index)
         if self.best is None:
             assert len(index) == len(self.labels), "the first clouds are all clouds"
             self.best = points.detach().new_empty(len(index), *points.shape[1:])
