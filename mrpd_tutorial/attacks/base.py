@@ -222,6 +222,7 @@ class Attack(ABC):
                     ],
                     stop_at_success=self.criterion == "success",
                     changes_count=self.changes_count,
+                    part=part,
                 )
                 self._run(search)
                 results.append(self._result(search))

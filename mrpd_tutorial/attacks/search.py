@@ -77,7 +77,7 @@ class Search:
     generators: list[torch.Generator]
     stop_at_success: bool
     changes_count: bool = False
-    part: slice = slice(None)
+    part: slice = field(default_factory=lambda: slice(None))
     clean_logits: Tensor = field(init=False)
     best: Tensor | None = field(init=False)
     best_margin: Tensor = field(init=False)
