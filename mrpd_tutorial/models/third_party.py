@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from mrpd_tutorial.models.pointnet import PointNet
+from mrpd_tutorial.models.pu_net import PUNet
 
-__all__ = ["load_learning3d_pointnet"]
+__all__ = ["load_dup_net", "load_learning3d_pointnet"]
 
 _Model = TypeVar("_Model", bound=nn.Module)
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -53,6 +54,41 @@ def load_learning3d_pointnet(path: str | os.PathLike) -> PointNet:
     for i, layer in enumerate(("head.0.norm", "head.3.norm")):
         names += [(f"bn{i + 1}.{key}", f"{layer}.{key}", 0) for key in _NORM]
     return _filled(model, names, Path(path), "learning3d's PointNet for ModelNet40")
+
+
+def load_dup_net(path: str | os.PathLike) -> PUNet:
+    """Load the PU-Net of DUP-Net that IF-Defense publishes (MIT).
+
+    github.com/Wuziyi616/IF-Defense, `dupnet_pu-in_1024-up_4.pth`: a plain state dict,
+    1024 points in the unit sphere become 4096.
+
+    Args:
+        path: the checkpoint file.
+
+    Returns:
+        The network in evaluation mode, on the CPU, its parameters frozen.
+
+    Raises:
+        ValueError: as `load_learning3d_pointnet`.
+    """
+    layers = []
+    for i in range(4):
+        layers += [
+            (f"SA_modules.{i}.mlps.0.layer{j}", f"levels.{i}.layers.{j}")
+            for j in range(3)
+        ]
+    layers += [(f"FP_Modules.{i}.mlp.layer0", f"interpolated.{i}") for i in range(3)]
+    for i in range(4):
+        layers += [
+            (f"FC_Modules.{i}.layer{j}", f"branches.{i}.{2 * j}") for j in range(2)
+        ]
+    layers += [(f"pcd_layer.{i}.layer0", f"coordinates.{2 * i}") for i in range(2)]
+    names = []
+    for theirs, ours in layers:
+        names.append((f"{theirs}.conv.weight", f"{ours}.weight", 2))
+        names.append((f"{theirs}.conv.bias", f"{ours}.bias", 0))
+    what = "DUP-Net's PU-Net from 1024 to 4096 points"
+    return _filled(PUNet(released_order=True), names, Path(path), what)
 
 
 def _filled(
