@@ -27,10 +27,15 @@ class TradeOff:
     Args:
         weight: (B,) the first prices.
         upper: the highest price; inf to double without end.
+        shrink: what the price is divided by as long as no step has succeeded. 2 is the
+            middle of the bracket, as published; a larger number sooner finds the scale
+            of a victim whose logits are smaller than those of the published ones.
     """
 
-    def __init__(self, weight: Tensor, upper: float = float("inf")) -> None:
-        self.weight = weight.clone()
+    def __init__(
+        self, weight: Tensor, upper: float = float("inf"), shrink: float = 2.0
+    ) -> None:
+        self.weight, self.shrink = weight.clone(), shrink
         self.lower = torch.zeros_like(weight)
         self.upper = torch.full_like(weight, upper)
 
@@ -43,6 +48,7 @@ class TradeOff:
         upper = torch.where(success, upper, torch.minimum(upper, weight))
         bounded = torch.isfinite(upper)
         middle = (lower + torch.where(bounded, upper, 0.0)) / 2
+        middle = torch.where(lower > 0, middle, weight / self.shrink)
         # Doubled without end, a price leaves what floats can hold.
         doubled = (2 * weight).clamp(max=1e10)
         self.weight[index] = torch.where(bounded, middle, doubled)

@@ -55,7 +55,7 @@ class GeoA3(Attack):
         normals: (B, N, 3) unit normals of the clouds of the call, of either sign; None:
             estimated from `k` neighbours by principal components.
         tolerance: see above, in units of the cloud; 0 for an exact search.
-        loss, confidence, patience: see CWPerturb.
+        shrink, loss, confidence, patience: see CWPerturb.
         start_noise: standard deviation of the start about the clean cloud.
 
     Raises:
@@ -72,6 +72,7 @@ class GeoA3(Attack):
     k: int = 16
     normals: Tensor | None = field(default=None, repr=False, compare=False)
     tolerance: float = 0.02
+    shrink: float = 2.0
     loss: str = "margin"
     confidence: float = 0.0
     start_noise: float = 1e-3
@@ -155,5 +156,6 @@ class GeoA3(Attack):
                 patience=self.patience,
             )
 
-        trade_off = TradeOff(clean.new_full((len(clean),), self.weight))
+        first = clean.new_full((len(clean),), self.weight)
+        trade_off = TradeOff(first, shrink=self.shrink)
         binary_search(search, index, trade_off, self.search_steps, one_step)
