@@ -226,7 +226,7 @@ class Attack(ABC):
                 )
                 self._run(search)
                 results.append(self._result(search))
-        return AttackResult.concatenate(results)
+        return type(results[0]).concatenate(results)
 
     def _result(self, search: Search) -> AttackResult:
         assert search.best is not None, f"{type(self).__name__} considered no cloud"

@@ -94,10 +94,14 @@ class AttackResult:
 
     @classmethod
     def concatenate(cls, results: Sequence["AttackResult"]) -> "AttackResult":
-        """One result for the clouds of several, in order."""
-        joined = {
-            field.name: torch.cat([getattr(result, field.name) for result in results])
-            for field in fields(cls)
-            if field.name != "norm"
-        }
-        return cls(**joined, norm=results[0].norm)
+        """One result for the clouds of several, in order.
+
+        What is not one number for each cloud (the norm) is that of the first.
+        """
+        joined = {}
+        for name in (field.name for field in fields(cls)):
+            values = [getattr(result, name) for result in results]
+            joined[name] = (
+                torch.cat(values) if isinstance(values[0], Tensor) else values[0]
+            )
+        return cls(**joined)

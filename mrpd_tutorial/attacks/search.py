@@ -65,8 +65,9 @@ class Search:
     are added or removed) there is no best cloud until the first `consider`, which must
     hold all clouds of the chunk; all clouds considered have the same number of points.
 
-    `part` says which clouds of the attack's call these are: what an attack was given for
-    each cloud of the call (normals, say) is indexed with it.
+    `part` says which clouds of the attack's call these are: what an attack was given
+    for each cloud of the call (normals, say) is indexed with it. `record` is for what
+    an attack's `_run` hands to its own `_result`.
     """
 
     model: Callable[[Tensor], Tensor]
@@ -79,6 +80,7 @@ class Search:
     changes_count: bool = False
     part: slice = field(default_factory=lambda: slice(None))
     clean_logits: Tensor = field(init=False)
+    record: dict[str, Tensor] = field(default_factory=dict)
     best: Tensor | None = field(init=False)
     best_margin: Tensor = field(init=False)
     best_cost: Tensor = field(init=False)
