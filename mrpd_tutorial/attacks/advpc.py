@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -41,7 +42,7 @@ class AdvPC(TwoViews):
             with anything but finite clouds.
     """
 
-    auto_encoder: Callable[[Tensor], Tensor] = field(repr=False)
+    auto_encoder: Any = field(repr=False)  # a callable, see __post_init__
 
     def __post_init__(self) -> None:
         super().__post_init__()

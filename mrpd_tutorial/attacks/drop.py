@@ -5,7 +5,7 @@ points than it was trained on.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -54,7 +54,7 @@ def saliency(
 class _Drop(Attack):
     """What removing points has in common: a budget in points, and no target."""
 
-    eps: float = 100
+    eps: float | Sequence[float] | Tensor = 100
 
     norm: ClassVar[str] = "count"
     changes_count: ClassVar[bool] = True
@@ -153,9 +153,8 @@ class SaliencyDrop(_Drop):
             current = current.detach()
             scores = saliency(current, gradient, self.power)
             removed = min(self.per_round, left)
-            keep = current.shape[1] - removed
-            # A stable sort: where scores tie, points go in their order on all devices.
-            order = scores.argsort(dim=1, stable=True)[:, :keep]  # (B, keep)
+            # A stable sort: where scores tie, the first points go, on all devices.
+            order = scores.argsort(dim=1, descending=True, stable=True)[:, removed:]
             current = gather_points(current, order.sort(dim=1).values)
             left -= removed
         with torch.no_grad():

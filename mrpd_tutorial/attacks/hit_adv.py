@@ -1,6 +1,7 @@
 """HiT-ADV: smooth deformations around places where the surface is busy anyway."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -75,7 +76,7 @@ class HiTADV(Attack):
         ValueError: on a setting out of range; at the call, if eps exceeds the object.
     """
 
-    eps: float = 0.55
+    eps: float | Sequence[float] | Tensor = 0.55
     steps: int = 100
     search_steps: int = 10
     weight: float = 10.0

@@ -1,8 +1,9 @@
 """SI-Adv: points slide along the surface, so that the shape stays what it is."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ class SIAdv(Attack):
         ValueError: on a setting out of range; at the call, if eps exceeds the object.
     """
 
-    eps: float = 0.16
+    eps: float | Sequence[float] | Tensor = 0.16
     norm: str = "linf"
     steps: int = 50
     step_size: float = 0.007
@@ -149,8 +150,8 @@ class SIAdvQuery(Attack):
             or the surrogate answers wrongly.
     """
 
-    surrogate: Callable[[Tensor], Tensor] = field(repr=False)
-    eps: float = 0.16
+    surrogate: Any = field(repr=False)  # a callable, see __post_init__
+    eps: float | Sequence[float] | Tensor = 0.16
     norm: str = "linf"
     step_size: float = 0.32
     max_queries: int = 2000
@@ -264,11 +265,15 @@ class SIAdvQuery(Attack):
                 moved = norms.project(
                     search.clean[trying], moved, search.eps[trying], self.norm
                 )
-                before = search.best_margin[trying]
                 with torch.no_grad():
-                    search.consider(moved, search.logits(moved, trying), trying)
+                    logits = search.logits(moved, trying)
+                # More than rounding, which is another one in another batch.
+                rounding = 16 * torch.finfo(logits.dtype).eps * logits.abs().amax(1)
+                gain = search.margin(logits, trying) - search.best_margin[trying]
+                risen = gain > rounding
+                search.consider(moved[risen], logits[risen], trying[risen])
                 search.iterations[trying] += 1
-                trying = trying[search.best_margin[trying] <= before]
+                trying = trying[~risen]
             going = self._affordable(search, going)
             if not len(going):
                 break

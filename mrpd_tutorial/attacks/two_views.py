@@ -1,7 +1,7 @@
 """What AdvPC and AOF share: mislead by the cloud and by a second view of it at once."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +40,7 @@ class TwoViews(Attack):
         ValueError: on a setting out of range; at the call, if eps exceeds the object.
     """
 
-    eps: float = 0.18
+    eps: float | Sequence[float] | Tensor = 0.18
     norm: str = "per_point"
     gamma: float = 0.25
     confidence: float = 30.0

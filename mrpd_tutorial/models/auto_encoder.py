@@ -6,6 +6,7 @@ Trained by scripts/train_auto_encoder.py.
 
 import itertools
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -33,8 +34,8 @@ class AutoEncoderConfig:
 
     num_points: int = 1024
     latent_width: int = 128
-    encoder_widths: tuple[int, ...] = (64, 128, 256)
-    decoder_widths: tuple[int, ...] = (128, 128)
+    encoder_widths: Sequence[int] = (64, 128, 256)
+    decoder_widths: Sequence[int] = (128, 128)
 
     def __post_init__(self) -> None:
         for name in ("encoder_widths", "decoder_widths"):  # JSON has lists
