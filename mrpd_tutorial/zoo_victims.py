@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from mrpd_tutorial.models.dgcnn import DGCNN
 from mrpd_tutorial.models.pointnet import PointNet
 from mrpd_tutorial.models.pu_net import PUNet
-from mrpd_tutorial.runtime import embedded_data, read_json
-from mrpd_tutorial.zoo import load_module, plain_name
+from mrpd_tutorial.runtime import read_json
+from mrpd_tutorial.zoo import load_module, plain_name, tiny_folder
 
-__all__ = ["Victim", "load_pu_net", "load_victim", "victims_folder"]
+__all__ = ["Victim", "load_pu_net", "load_victim"]
 
 _FAMILIES = {"pointnet": PointNet, "dgcnn": DGCNN}
 
@@ -81,11 +81,6 @@ class _Columns(nn.Module):
         return self.model(points)[:, self.columns]
 
 
-def victims_folder() -> Path:
-    """Where the attack lab's files are."""
-    return embedded_data() / "attack_lab"
-
-
 def load_victim(name: str, folder: str | os.PathLike | None = None) -> Victim:
     """Load a surrogate that was trained here.
 
@@ -102,7 +97,7 @@ def load_victim(name: str, folder: str | os.PathLike | None = None) -> Victim:
     """
     if name not in _FAMILIES:
         raise ValueError(f"name must be one of {sorted(_FAMILIES)}; received {name!r}.")
-    path = Path(folder or victims_folder()) / f"{name}.safetensors"
+    path = Path(folder or tiny_folder()) / f"{name}.safetensors"
     card = read_json(path.with_suffix(".json"))
     model = _FAMILIES[name](**card["settings"])
     load_module(model, path)
@@ -121,7 +116,7 @@ def load_pu_net(folder: str | os.PathLike | None = None) -> PUNet:
     Raises:
         ValueError: if a file is missing, damaged or of another architecture.
     """
-    path = Path(folder or victims_folder()) / "pu_net.safetensors"
+    path = Path(folder or tiny_folder()) / "pu_net.safetensors"
     network = PUNet(**read_json(path.with_suffix(".json"))["settings"])
     load_module(network, path)
     return network.eval().requires_grad_(False)

@@ -2,7 +2,7 @@
 
     python scripts/train_pu_net.py
 
-Writes data/attack_lab/pu_net.safetensors (half precision) and its card. Clouds: the
+Writes data/lab_tiny/pu_net.safetensors (half precision) and its card. Clouds: the
 procedural `shapes`, which can be sampled as densely as one likes: 4096 points are the
 truth, 1024 of them, jittered, the input. Loss: Chamfer distance to the truth, plus
 PU-Net's repulsion between neighbours. The published network was trained with the earth
@@ -21,8 +21,7 @@ from mrpd_tutorial.data import load_dataset
 from mrpd_tutorial.geometry import gather_points, knn
 from mrpd_tutorial.models.pu_net import PUNet, repulsion_loss
 from mrpd_tutorial.runtime import environment_summary, generator, tune_allocator
-from mrpd_tutorial.zoo import save_module
-from mrpd_tutorial.zoo_victims import victims_folder
+from mrpd_tutorial.zoo import save_module, tiny_folder
 
 
 def one_way(query: Tensor, points: Tensor) -> Tensor:
@@ -118,7 +117,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=victims_folder())
+    parser.add_argument("--out", type=Path, default=tiny_folder())
     args = parser.parse_args()
     tune_allocator()
     network, card = train(args)

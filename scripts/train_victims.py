@@ -3,7 +3,7 @@
     python scripts/train_victims.py pointnet --modelnet DIR
     python scripts/train_victims.py dgcnn --modelnet DIR
 
-Each writes data/attack_lab/NAME.safetensors (half precision) with a card beside it:
+Each writes data/lab_tiny/NAME.safetensors (half precision) with a card beside it:
 what it was trained on, command, seed, classes, scores. Clouds: ModelNet40's training
 split less the part kept as val (with --modelnet), and `shapes`; the classes are those
 of both, so that one surrogate serves every data set whose classes are among them. The
@@ -26,8 +26,7 @@ from mrpd_tutorial.data.base import PointDataset
 from mrpd_tutorial.models.dgcnn import DGCNN
 from mrpd_tutorial.models.pointnet import PointNet
 from mrpd_tutorial.runtime import environment_summary, generator, tune_allocator
-from mrpd_tutorial.zoo import save_module
-from mrpd_tutorial.zoo_victims import victims_folder
+from mrpd_tutorial.zoo import save_module, tiny_folder
 
 FAMILIES = {"pointnet": PointNet, "dgcnn": DGCNN}
 
@@ -132,7 +131,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=victims_folder())
+    parser.add_argument("--out", type=Path, default=tiny_folder())
     args = parser.parse_args()
     if not args.modelnet and not args.shapes_per_class:
         parser.error("nothing to train on: give --modelnet, or --shapes-per-class")
