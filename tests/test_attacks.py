@@ -1,14 +1,18 @@
 """Attacks: a victim whose minimal perturbation is known, and what all attacks keep."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
 from torch import Tensor, nn
 from victims import CentroidLinear, TinyPointNet, clouds, labelled
 
-from mrpd_tutorial.attacks import PGD, AttackResult, random_target_labels
+from mrpd_tutorial import geometry
+from mrpd_tutorial.attacks import FAB, PGD, Attack, AttackResult, random_target_labels
 from mrpd_tutorial.attacks.norms import NORMS, project, size, steepest
+from mrpd_tutorial.attacks.search import Search
+from mrpd_tutorial.geometry import knn_smoothness
 from mrpd_tutorial.runtime import generator
 
 # One setting for each norm, about as strong as the others on the clouds below.
@@ -553,3 +557,156 @@ def test_device_follows_the_input(norm):
     torch.testing.assert_close(result.points.cpu(), expected.points)
     source = generator(0, "cuda")
     assert attack(model, points.cuda(), labels.cuda(), generator=source).points.is_cuda
+
+
+# What attacks on distances, and attacks that change the number of points, rely on
+
+
+def scripted(margins: list[float]):
+    """A model that answers with these margins, one at each call, whatever it sees."""
+    calls = iter(margins)
+
+    def model(points: Tensor) -> Tensor:
+        gap = torch.full((len(points),), next(calls)) + 0 * points.sum((1, 2))
+        return torch.stack([torch.zeros_like(gap), gap], dim=1)
+
+    return model
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scripted(Attack):
+    """Considers clouds x + 1, x + 2, ... with the costs given."""
+
+    eps: float = math.inf
+    costs: tuple[float | None, ...]
+
+    minimal = True
+
+    def _run(self, search: Search) -> None:
+        index = search.open()
+        for step, cost in enumerate(self.costs, start=1):
+            points = search.clean[index] + step
+            price = None if cost is None else torch.full((len(index),), cost)
+            search.consider(points, search.logits(points, index), index, price)
+
+
+@pytest.mark.parametrize(
+    ("margins", "costs", "kept"),
+    [
+        # The nearest of those that mislead, whatever their margin.
+        ([-9, 1, 5, 3], (3.0, 2.0, 1.0), 3),
+        ([-9, 1, 5, 3], (1.0, 2.0, 3.0), 1),
+        ([-9, 1, 5, 3], (2.0, 2.0, 2.0), 1),  # ties: the first
+        # One that misleads beats one that does not, at any cost.
+        ([-9, -1, 0.5, -3], (1.0, 99.0, 0.0), 2),
+        # None misleads: the largest margin, the clean cloud's included.
+        ([-9, -1, -5, -3], (3.0, 2.0, 1.0), 1),
+        ([-9, -19, -15, -13], (3.0, 2.0, 1.0), 0),
+        # A clean cloud that misleads already costs nothing.
+        ([9, 1, 5, 3], (3.0, 2.0, 1.0), 0),
+        # Without costs the margin decides.
+        ([-9, 1, 5, 3], (None, None, None), 2),
+    ],
+)
+def test_nearest_misleading_cloud_wins(margins, costs, kept):
+    points = torch.zeros(1, 2, 3)
+    result = Scripted(costs=costs)(scripted(margins), points, torch.tensor([0]))
+    assert torch.equal(result.points, points + kept)
+    assert bool(result.success) == (margins[kept] > 0)
+    assert torch.isinf(result.eps).all() and result.norm == "none"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adds(Attack):
+    """Adds eps points at the origin, then tries them elsewhere."""
+
+    norm = "count"
+    changes_count = True
+
+    def _run(self, search: Search) -> None:
+        index = torch.arange(len(search.labels))
+        for place in (0.0, 1.0, 2.0):
+            added = search.clean.new_full((len(index), int(self.eps), 3), place)
+            points = torch.cat([search.clean[index], added], dim=1)
+            search.consider(points, search.logits(points, index), index)
+            index = search.open(index)
+
+
+@pytest.mark.parametrize(
+    ("margins", "kept"), [([-1, -9, 2, 1], 1.0), ([5, -3, -2, -4], 1)]
+)
+def test_clouds_with_more_points_start_without_a_best_one(margins, kept):
+    points, labels = clouds(2, 5), torch.tensor([0, 0])
+    result = Adds(eps=3)(scripted(margins), points, labels)
+    assert result.points.shape == (2, 8, 3)
+    assert torch.equal(result.points[:, :5], points)
+    assert (result.points[:, 5:] == kept).all()
+    # The clean cloud is no candidate, though its margin may be the largest.
+    assert bool(result.success.all()) == (max(margins[1:]) > 0)
+    assert result.correct_before.all() == (margins[0] < 0)
+    assert result.l2.isnan().all() and result.displacement.isnan().all()
+    assert torch.isfinite(result.chamfer).all()
+    joined = AttackResult.concatenate([result, result])
+    assert joined.points.shape == (4, 8, 3) and joined.knn_smoothness.shape == (4,)
+    nothing = Adds(eps=0)(scripted(margins), points, labels)
+    assert torch.equal(nothing.points, points)
+
+
+def test_budgets_fit_the_norm(linear):
+    with pytest.raises(ValueError, match="whole number of points; received 1"):
+        Adds(eps=1.5)
+    with pytest.raises(ValueError, match="one number of points for all clouds"):
+        Adds(eps=(1, 2))
+    with pytest.raises(ValueError, match="0 or above, and finite; received inf"):
+        Adds(eps=math.inf)
+    with pytest.raises(ValueError, match="0 or above, and finite; received inf"):
+        PGD(eps=math.inf)
+    with pytest.raises(
+        ValueError, match=r"infinite: Scripted has no budget.*Leave eps"
+    ):
+        Scripted(costs=(), eps=0.1)
+    with pytest.raises(ValueError, match="0 or above, and finite; received nan"):
+        Scripted(costs=(), eps=math.nan)
+    # Of budgets for each cloud the finite ones are held against the object.
+    points, labels = labelled(linear, 2)
+    assert FAB(eps=(math.inf, 0.1))(linear, points, labels).eps.tolist()[0] == math.inf
+    with pytest.raises(ValueError, match="larger than the object"):
+        FAB(eps=(math.inf, 1e3))(linear, points, labels)
+
+
+def test_knn_smoothness_by_a_slow_loop():
+    points = clouds(3, 40).double()
+    points[0, 0] = torch.tensor([3.0, 3.0, 3.0])  # an outlier
+    found = knn_smoothness(points)
+    for cloud, value in zip(points, found, strict=True):
+        distances = []
+        for i, point in enumerate(cloud):
+            others = torch.cat([cloud[:i], cloud[i + 1 :]])
+            squared = (others - point).square().sum(1)
+            distances.append(squared.sort().values[:5].mean())
+        distances = torch.stack(distances)
+        limit = distances.mean() + 1.05 * distances.std()
+        expected = torch.where(distances > limit, distances, 0.0).mean()
+        torch.testing.assert_close(value, expected)
+    assert found[0] > 2 * found[1]
+    assert torch.equal(knn_smoothness(torch.zeros(1, 9, 3)), torch.zeros(1))
+    assert torch.autograd.gradcheck(knn_smoothness, points[:, :12].requires_grad_(True))
+    with pytest.raises(ValueError, match="at least 6 points"):
+        knn_smoothness(points[:, :5])
+
+
+def test_distances_are_the_same_in_tiles(monkeypatch, linear):
+    a, b = clouds(3, 50), clouds(3, 70, seed=2)
+    functions = (geometry.chamfer_distance, geometry.hausdorff_distance)
+    whole = [function(a, b) for function in functions]
+    nearest = geometry.knn(a, b, 4)
+    monkeypatch.setattr(geometry, "_PAIRS", 3 * 70 * 7)  # seven rows at once
+    for function, expected in zip(functions, whole, strict=True):
+        torch.testing.assert_close(function(a, b), expected)
+    for tiled, expected in zip(geometry.knn(a, b, 4), nearest, strict=True):
+        torch.testing.assert_close(tiled, expected)
+    points, labels = labelled(linear, 3)
+    result = PGD(eps=0.1)(linear, points, labels)
+    assert result.knn_smoothness.shape == (3,)
+    few = PGD(eps=0.1)(linear, points[:, :5], labels)
+    assert few.knn_smoothness.isnan().all()

@@ -102,7 +102,7 @@ class FAB(Attack):
     def _run(self, search: Search) -> None:
         reach = norms.extent(search.clean, self.norm)
         # A cloud of equal points has no extent; it may move by a unit.
-        reach = torch.where(reach > 1e-6, reach, 1.0)
+        reach = torch.where(reach > 0, reach, 1.0)
         for aims in aims_in_turn(search, self.classes_tried):
             for restart in range(self.restarts):
                 index = search.open()

@@ -39,10 +39,13 @@ def size(displacement: Float[Tensor, "B N 3"], norm: str) -> Float[Tensor, "B"]:
 def extent(points: Float[Tensor, "B N 3"], norm: str) -> Float[Tensor, "B"]:
     """The size of a displacement that carries every point across the whole object.
 
-    Twice the largest distance from the centroid; sqrt(N) times that for "l2".
+    Twice the largest distance from the centroid; sqrt(N) times that for "l2". 0 for a
+    cloud whose points are all equal, though rounding gives it some distance.
     """
     centred = points - points.mean(dim=1, keepdim=True)
     diameter = 2 * centred.norm(dim=-1).amax(1)
+    rounding = 2e-6 * points.abs().amax(dim=(1, 2))
+    diameter = torch.where(diameter > rounding, diameter, 0.0)
     return diameter * (points.shape[1] ** 0.5 if norm == "l2" else 1.0)
 
 
@@ -154,7 +157,7 @@ def check_budget(
             Clouds whose points are all equal have no size and are let through.
     """
     limit = extent(points, norm)
-    wrong = (eps > limit) & (limit > 1e-6)
+    wrong = (eps > limit) & (limit > 0)
     if bool(wrong.any()):
         first = int(wrong.nonzero()[0])
         raise ValueError(
