@@ -1,6 +1,7 @@
 """Expectation over transformations: what a random model answers on average."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -74,7 +75,7 @@ class EOT(nn.Module):
         """Begin the sequence of draws anew, at `seed` or at the first one."""
         self._seeds.manual_seed(self.seed if seed is None else seed)
 
-    def draw(self, points: Float[Tensor, "B N 3"], seed: int) -> Tensor:
+    def draw(self, points: Float[Tensor, "B N 3"], seed: int) -> Any:
         """(B, C) what the model answers with its randomness at `seed`."""
         devices = [points.device] if points.is_cuda else []
         with torch.random.fork_rng(devices=devices):
@@ -86,8 +87,8 @@ class EOT(nn.Module):
             return logits.log_softmax(1)
         return logits
 
-    def forward(self, points: Tensor) -> Tensor:
-        """(B, N, 3) -> mean logits (B, C)."""
+    def forward(self, points: Tensor) -> Any:
+        """(B, N, 3) -> mean logits (B, C); what is no tensor is handed on as it is."""
         check_points(points)
         seeds = torch.randint(2**63 - 1, (self.samples,), generator=self._seeds)
         total = None

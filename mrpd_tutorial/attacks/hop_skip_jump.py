@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -54,7 +55,7 @@ class HopSkipJump(QueryAttack):
         ValueError: on a setting out of range, or starts of another number of points.
     """
 
-    eps: float = float("inf")
+    eps: float | Sequence[float] | Tensor = float("inf")
     criterion: str = "confidence"
     max_queries: int = 2000
     initial_probes: int = 100

@@ -65,7 +65,8 @@ class _Estimated(BallQueryAttack):
             )
             moved = current[index] + step_sizes[index, None, None] * ascent
             clean = search.clean[index]
-            current[index] = clean + self.show(search, moved - clean, index)[0]
+            least = search.best_margin[index]
+            current[index] = clean + self.show(search, moved - clean, index, least)[0]
             search.iterations[index] += 1
 
     def _estimate(self, search: Search, points: Tensor, index: Tensor) -> Tensor:

@@ -12,6 +12,9 @@ from mrpd_tutorial.checks import check_choice, check_positive
 
 __all__ = ["BallQueryAttack", "QueryAttack"]
 
+# Margins that differ by less than so many roundings of the largest logit are the same.
+_ROUNDING = 32
+
 
 @dataclass(frozen=True, kw_only=True)
 class QueryAttack(Attack):
@@ -68,20 +71,30 @@ class BallQueryAttack(QueryAttack):
         norms.check_budget(points, eps, self.norm)
 
     def show(
-        self, search: Search, displacement: Tensor, index: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self, search: Search, displacement: Tensor, index: Tensor, least: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Ask about clean + displacement, brought into the ball.
+
+        Many proposals change nothing: a maximum over points does not see most of them.
+        What rounding makes of the same margin depends on the batch, and must neither be
+        kept nor become the best cloud.
 
         Args:
             displacement: (b, N, 3) for the clouds at `index`.
+            least: (b,) the margins to beat, by more than rounding.
 
         Returns:
-            The displacement that was asked about, (b, N, 3), and its margin (b,).
+            The displacement that was asked about (b, N, 3), its margin (b,), and
+            whether that is larger (b,).
         """
         clean = search.clean[index]
         points = norms.project(
             clean, clean + displacement, search.eps[index], self.norm
         )
         logits = search.logits(points, index)
-        search.consider(points, logits, index)
-        return points - clean, search.margin(logits, index)
+        gap = search.margin(logits, index)
+        rounding = _ROUNDING * torch.finfo(gap.dtype).eps * logits.abs().amax(1)
+        rises = gap > least + rounding
+        new = rises | (search.misled(logits, index) & ~search.success[index])
+        search.consider(points[new], logits[new], index[new])
+        return points - clean, gap, rises

@@ -94,10 +94,9 @@ class SimBA(BallQueryAttack):
                 asked = index[trying]
                 if not len(asked):
                     break
-                moved, gap = self.show(
-                    search, current[asked] + sign * step[trying], asked
+                moved, gap, rises = self.show(
+                    search, current[asked] + sign * step[trying], asked, margin[asked]
                 )
-                rises = gap > margin[asked]
                 current[asked[rises]], margin[asked[rises]] = moved[rises], gap[rises]
                 waiting = trying.clone()
                 waiting[trying] = ~rises

@@ -94,8 +94,9 @@ class SquareAttack(BallQueryAttack):
         steps = max(0, self.max_queries - 2)
         current = torch.zeros_like(search.clean)
         margin = torch.full_like(search.best_margin, -torch.inf)
-        current[index], margin[index] = self.show(
-            search, self._start(search, index), index
+        start = self._start(search, index)
+        current[index], margin[index], _ = self.show(
+            search, start, index, search.best_margin[index]
         )
         centres, directions = self._draws(search, steps)
         for step in range(steps):
@@ -111,9 +112,8 @@ class SquareAttack(BallQueryAttack):
                 directions[index, step],
                 max(1, size),
             )
-            moved, gap = self.show(search, proposal, index)
+            moved, gap, rises = self.show(search, proposal, index, margin[index])
             search.iterations[index] += 1
-            rises = gap > margin[index]
             current[index[rises]], margin[index[rises]] = moved[rises], gap[rises]
 
     def _draws(self, search: Search, steps: int) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,7 +41,7 @@ class Transfer(Attack):
         ValueError: as the attack does; at the call, if the surrogate is training.
     """
 
-    attack: Attack
+    attack: Any
     surrogate: Callable[[Tensor], Tensor]
     eps: float | Sequence[float] | Tensor = field(init=False)
     norm: str = field(init=False)
