@@ -33,9 +33,8 @@ class SIAdv(Attack):
     cloud, step_size * sqrt(3N), then into the ball. Normals are those of the moved
     cloud.
 
-    Our code differs from the released one: normals are estimated here (there by
-    open3d), clouds are attacked in batches, and clouds that are misled already count as
-    such only after being so marked in `correct_before`.
+    The released code differs: open3d estimates its normals, it attacks one cloud at a
+    time, and its success rate counts clouds that were misclassified before.
 
     Args:
         eps: budget in `norm`. The clip to it may leave the tangent planes.
@@ -100,12 +99,14 @@ class SIAdv(Attack):
         for step in range(self.steps):
             if not len(index):
                 return
-            if step % self.normals_every == 0:
+            if self.normals_every > 1 and step % self.normals_every == 0:
                 normals = estimate_normals(current, self.k)
             current = current.detach().requires_grad_(True)
             logits = search.logits(current, index)
             search.consider(current, logits, index)
             gradient = search.gradient(objective(logits, index), current, index)
+            if self.normals_every == 1:
+                normals = _normals_where(gradient, current, self.k)
             ascent = norms.steepest(tangent_part(gradient, normals), "l2")
             moved = norms.project(
                 search.clean[index],
@@ -278,6 +279,20 @@ class SIAdvQuery(Attack):
             if not len(going):
                 break
         return torch.isin(index, going)
+
+
+def _normals_where(gradient: Tensor, points: Tensor, k: int) -> Tensor:
+    """Normals (b, N, 3) where there is a gradient, and zeros where no point will move.
+
+    A PointNet looks at some hundred points: the others' normals would be for nothing.
+    """
+    moving = gradient.ne(0).any(-1)  # (b, N)
+    count = max(1, int(moving.sum(1).max()))
+    at = moving.long().argsort(dim=1, descending=True, stable=True)[:, :count]
+    normals = torch.zeros_like(points)
+    rows = torch.arange(len(points), device=points.device)[:, None]
+    normals[rows, at] = estimate_normals(points, k, at=at)
+    return normals
 
 
 def _check_neighbourhood(k: int) -> None:

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mrpd_tutorial.attacks.distances import nearest_indices
 from mrpd_tutorial.checks import check_points, check_positive
-from mrpd_tutorial.geometry import gather_points, pairwise_squared_distances
+from mrpd_tutorial.geometry import gather_points
 
 __all__ = [
     "curvature",
@@ -19,9 +20,6 @@ __all__ = [
     "neighbour_indices",
     "tangent_part",
 ]
-
-# Distances held at once: 16 MiB in float32, which stays near the processor's caches.
-_TILE = 2**22
 
 
 def neighbour_indices(points: Tensor, k: int) -> Int[Tensor, "B N K"]:
@@ -41,26 +39,22 @@ def neighbour_indices(points: Tensor, k: int) -> Int[Tensor, "B N K"]:
     check_points(points)
     check_positive("k", k)
     count = points.shape[1]
-    wanted = max(1, min(k, count - 1))
-    found = points.new_empty(len(points), count, wanted, dtype=torch.int64)
-    rows = torch.arange(count, device=points.device)
-    with torch.no_grad():
-        # About the centroid |a|^2 + |b|^2 - 2ab loses the least to rounding.
-        centred = points - points.mean(dim=1, keepdim=True)
-        for cloud, target in zip(centred, found, strict=True):
-            for tile in rows.split(max(1, _TILE // count)):
-                distances = pairwise_squared_distances(cloud[None, tile], cloud[None])
-                distances = distances[0]  # (T, N)
-                if count > 1:
-                    # Among repeated points, which one comes first is the sort's choice.
-                    distances.scatter_(1, tile[:, None], torch.inf)
-                target[tile] = distances.topk(wanted, largest=False).indices
-    return found
+    if count == 1:
+        return torch.zeros(len(points), 1, 1, dtype=torch.int64, device=points.device)
+    wanted = min(k, count - 1)
+    found = [
+        nearest_indices(cloud, cloud, wanted, exclude_self=True)[0]
+        for cloud in points.detach().split(1)
+    ]
+    return torch.cat(found)
 
 
 def estimate_normals(
-    points: Tensor, k: int = 20, neighbours: Tensor | None = None
-) -> Float[Tensor, "B N 3"]:
+    points: Tensor,
+    k: int = 20,
+    neighbours: Tensor | None = None,
+    at: Int[Tensor, "B M"] | None = None,
+) -> Float[Tensor, "B M 3"]:
     """Unit normals by principal components: where a point's neighbours vary least.
 
     Hoppe et al. 1992, "Surface reconstruction from unorganized points". Where that
@@ -73,9 +67,11 @@ def estimate_normals(
         k: points of a neighbourhood, the point itself included (20, as in SI-Adv).
         neighbours: (B, N, K) indices of other points, as by `neighbour_indices`, if
             they are known already: finding them is the costly part.
+        at: (B, M) where normals are wanted; None means all N points. Not together with
+            neighbours.
 
     Returns:
-        (B, N, 3) unit vectors, without gradient.
+        (B, M, 3) unit vectors, without gradient.
 
     Raises:
         ValueError: on clouds of another shape, or k below 2.
@@ -85,18 +81,25 @@ def estimate_normals(
         raise ValueError(f"k must be at least 2, the point and a neighbour; got {k}.")
     with torch.no_grad():
         points = points.detach()
-        if neighbours is None:
-            neighbours = neighbour_indices(points, k - 1)
-        offsets = gather_points(points, neighbours) - points[:, :, None]  # (B, N, K, 3)
-        mean = offsets.sum(2) / (neighbours.shape[2] + 1)  # the point itself is at 0
-        scatter = offsets.transpose(2, 3) @ offsets  # (B, N, 3, 3)
-        scatter = scatter / (neighbours.shape[2] + 1)
+        places = points if at is None else gather_points(points, at)  # (B, M, 3)
+        if at is not None:
+            size = min(k, points.shape[1])  # the point itself is among them
+            pairs = zip(places.split(1), points.split(1), strict=True)
+            found = [nearest_indices(place, cloud, size)[0] for place, cloud in pairs]
+            neighbours = torch.cat(found)
+        else:
+            if neighbours is None:
+                neighbours = neighbour_indices(points, k - 1)
+            size = neighbours.shape[2] + 1
+        offsets = gather_points(points, neighbours) - places[:, :, None]  # (B, M, K, 3)
+        mean = offsets.sum(2) / size  # the point itself is at 0
+        scatter = offsets.transpose(2, 3) @ offsets / size  # (B, M, 3, 3)
         scatter = scatter - mean[..., :, None] * mean[..., None, :]
         # Scaled to 1, so that clouds in tiny units are no flatter than others.
         extent = scatter.abs().amax((-2, -1), keepdim=True)
         scatter = scatter / torch.where(extent > 0, extent, 1.0)
-        normals = torch.linalg.eigh(scatter).eigenvectors[..., 0]  # (B, N, 3)
-        outward = points - points.mean(dim=1, keepdim=True)
+        normals = torch.linalg.eigh(scatter).eigenvectors[..., 0]  # (B, M, 3)
+        outward = places - points.mean(dim=1, keepdim=True)
         inward = (normals * outward).sum(-1, keepdim=True) < 0
         return torch.where(inward, -normals, normals)
 
