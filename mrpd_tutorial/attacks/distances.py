@@ -93,8 +93,9 @@ class NeighbourList:
     nearest points. The first point for which this fails has the cloud's list remade.
     So answers are those of a full search, at each step, for each cloud by itself.
 
-    With a `tolerance` above 0 a neighbour may be farther than the true one by as much,
-    and lists live longer.
+    Where points move far in a step, some point fails almost always. With `refresh` a
+    list is remade at every so many calls, and not when the proof fails: in between,
+    neighbours are the nearest of the candidates, perhaps not of all points.
 
     Args:
         k: number of neighbours. Clouds that have fewer give those they have; a single
@@ -102,7 +103,7 @@ class NeighbourList:
         candidates: how many to keep, k or more. More of them: fewer full searches, each
             step dearer.
         exclude_self: queries are the points themselves; no point is its own neighbour.
-        tolerance: in units of the clouds.
+        refresh: calls a list lives; None: as long as it is proven right.
     """
 
     def __init__(
@@ -111,10 +112,10 @@ class NeighbourList:
         *,
         candidates: int,
         exclude_self: bool = False,
-        tolerance: float = 0.0,
+        refresh: int | None = None,
     ) -> None:
         self.k, self.candidates = k, max(k, candidates)
-        self.exclude_self, self.tolerance = exclude_self, tolerance
+        self.exclude_self, self.refresh = exclude_self, refresh
         self.rebuilt = 0  # clouds whose list was made, for those who tune it
         self._lists: Tensor | None = None
 
@@ -136,9 +137,9 @@ class NeighbourList:
             chosen, stale = self._look_up(query, points, index)
             if bool(stale.any()):
                 self._rebuild(query[stale], points[stale], index[stale])
-                chosen[stale], _ = self._look_up(
-                    query[stale], points[stale], index[stale]
-                )
+                remade = query[stale], points[stale], index[stale]
+                chosen[stale], _ = self._look_up(*remade)
+            self._calls_left[index] -= 1
             return chosen
 
     def _open(self, query: Tensor, points: Tensor, index: Tensor, available: int):
@@ -147,7 +148,8 @@ class NeighbourList:
         self._complete = kept == available
         self._wanted = min(self.k, available)
         self._lists = index.new_zeros(clouds, count, kept)
-        # At -inf reach, every list is stale: made when first asked for.
+        # With no calls left and at -inf reach, each list is made when first asked for.
+        self._calls_left = index.new_zeros(clouds)
         self._reach = query.new_full((clouds, count), -torch.inf)
         self._query = query.new_zeros(clouds, count, 3)
         self._points = points.new_zeros(clouds, points.shape[1], 3)
@@ -163,12 +165,14 @@ class NeighbourList:
             last, best = squared.min(2, keepdim=True)
         else:
             last, best = squared.topk(self._wanted, largest=False)
+        chosen = lists.gather(2, best)
+        if self.refresh is not None:
+            return chosen, self._calls_left[index] <= 0
         moved = (query - self._query[index]).norm(dim=-1)  # (b, N)
         drift = (points - self._points[index]).norm(dim=-1).amax(1, keepdim=True)
-        safe = self._reach[index] - moved - drift + self.tolerance
+        safe = self._reach[index] - moved - drift
         # NaN positions compare false: they are stale, and remade like any other.
-        stale = ~(last[..., -1].sqrt() <= safe * (1 + 1e-6)).all(1)
-        return lists.gather(2, best), stale
+        return chosen, ~(last[..., -1].sqrt() <= safe * (1 + 1e-6)).all(1)
 
     def _rebuild(self, query: Tensor, points: Tensor, index: Tensor) -> None:
         self.rebuilt += len(index)
@@ -178,6 +182,7 @@ class NeighbourList:
         )
         self._lists[index] = lists
         self._reach[index] = torch.inf if self._complete else reach
+        self._calls_left[index] = self.refresh or 0
         self._query[index], self._points[index] = query, points
 
 

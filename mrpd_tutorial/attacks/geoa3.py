@@ -41,8 +41,9 @@ class GeoA3(Attack):
 
     The released code differs: it moves the bounds of all clouds of a batch by the class
     of the last one, and chooses the best cloud by the distance of the iterate before.
-    Neighbours are kept in lists that answer as a full search would, except that one of
-    the 16 may be farther than the true 16th, by at most `tolerance`.
+    Neighbours are the nearest of twice as many candidates (16 for the nearest point),
+    which a full search finds anew every `refresh` updates; distances to them, and with
+    them gradients, are always those of the moment.
 
     Args:
         steps: Adam updates in each search step.
@@ -54,7 +55,7 @@ class GeoA3(Attack):
         k: neighbours of a point in its curvature.
         normals: (B, N, 3) unit normals of the clouds of the call, of either sign; None:
             estimated from `k` neighbours by principal components.
-        tolerance: see above, in units of the cloud; 0 for an exact search.
+        refresh: see above; 1 for an exact search at every step, about twice as slow.
         shrink, loss, confidence, patience: see CWPerturb.
         start_noise: standard deviation of the start about the clean cloud.
 
@@ -71,7 +72,7 @@ class GeoA3(Attack):
     curvature_weight: float = 1.0
     k: int = 16
     normals: Tensor | None = field(default=None, repr=False, compare=False)
-    tolerance: float = 0.02
+    refresh: int = 5
     shrink: float = 2.0
     loss: str = "margin"
     confidence: float = 0.0
@@ -84,9 +85,9 @@ class GeoA3(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_optimisation(self)
-        for name in ("search_steps", "weight", "k"):
+        for name in ("search_steps", "weight", "k", "refresh"):
             check_positive(name, getattr(self, name))
-        for name in ("hausdorff_weight", "curvature_weight", "tolerance"):
+        for name in ("hausdorff_weight", "curvature_weight"):
             check_between(name, getattr(self, name), 0, float("inf"))
 
     @classmethod
@@ -118,10 +119,11 @@ class GeoA3(Attack):
         if normals is None:
             normals = estimate_normals(clean, neighbours=around)
         kappa = curvature(clean, normals, around)[..., None]  # (B, N, 1)
-        to_clean = NeighbourList(1, candidates=16)
-        to_moved = NeighbourList(1, candidates=16)
+        often = {"refresh": self.refresh}
+        to_clean = NeighbourList(1, candidates=16, **often)
+        to_moved = NeighbourList(1, candidates=16, **often)
         to_others = NeighbourList(
-            self.k, candidates=2 * self.k, exclude_self=True, tolerance=self.tolerance
+            self.k, candidates=2 * self.k, exclude_self=True, **often
         )
 
         def distance(points: Tensor, index: Tensor) -> Tensor:
