@@ -109,11 +109,11 @@ def score(network: PUNet, args: argparse.Namespace) -> dict[str, float]:
 def main() -> None:
     """Read the command line, train, save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shapes-per-class", type=int, default=40)
+    parser.add_argument("--shapes-per-class", type=int, default=20)
     parser.add_argument("--points", type=int, default=1024)
     parser.add_argument("--jitter", type=float, default=0.02)
     parser.add_argument("--repulsion", type=float, default=1.0)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)

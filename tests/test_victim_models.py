@@ -1,5 +1,10 @@
 """PointNet and DGCNN against plain ones, and published weights loaded strictly."""
 
+import copy
+import importlib
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,9 +12,18 @@ from torch import Tensor, nn
 
 from mrpd_tutorial.attacks import PGD
 from mrpd_tutorial.data import load_dataset
+from mrpd_tutorial.data.shapes import SHAPE_CLASSES
+from mrpd_tutorial.defenses import DUPNet
+from mrpd_tutorial.models import dgcnn, pointnet
+from mrpd_tutorial.models.dgcnn import DGCNN, feature_neighbours
 from mrpd_tutorial.models.pointnet import PointNet
+from mrpd_tutorial.models.pu_net import PUNet
 from mrpd_tutorial.models.third_party import load_learning3d_pointnet
-from mrpd_tutorial.runtime import generator
+from mrpd_tutorial.runtime import generator, read_json
+from mrpd_tutorial.zoo import save_module
+from mrpd_tutorial.zoo_victims import Victim, load_pu_net, load_victim
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def clouds(count: int = 3, num_points: int = 40, seed: int = 0) -> Tensor:
@@ -224,3 +238,175 @@ def test_the_published_pointnet_knows_modelnet40(data_dir, checkpoints_dir):
         predicted = model(test.points[chosen]).argmax(1)
     # Measured on all 1186 clouds: 0.878. Another class order would give about 0.025.
     assert (predicted == test.labels[chosen]).float().mean() > 0.82
+
+
+# ---------------------------------------------------------------------------- DGCNN
+
+
+def plain_dgcnn(model: DGCNN, points: Tensor) -> Tensor:
+    """One edge at a time, as the paper's equations; batch norm as torch does it."""
+    hidden, outputs = points, []
+    for edge in model.edges:
+        difference = (hidden[:, :, None] - hidden[:, None]).square().sum(-1)
+        near = difference.topk(model.k, largest=False).indices  # (B, N, k)
+        rows = torch.arange(len(points))[:, None, None]
+        other = hidden[rows, near]  # (B, N, k, W)
+        own = hidden[:, :, None].expand_as(other)
+        edges = edge.layer.linear(torch.cat([other - own, own], dim=-1))
+        edges = edge.layer.norm(edges.flatten(0, 2)).view_as(edges)
+        hidden = F.leaky_relu(edges, 0.2).amax(2)
+        outputs.append(hidden)
+    rows = model.embedding.linear(torch.cat(outputs, dim=-1)).flatten(0, 1)
+    rows = F.leaky_relu(model.embedding.norm(rows), 0.2).unflatten(0, points.shape[:2])
+    return model.head(torch.cat([rows.amax(1), rows.mean(1)], dim=-1))
+
+
+def small_dgcnn(**changes) -> DGCNN:
+    settings = {
+        "num_classes": 4,
+        "k": 5,
+        "widths": (6, 8),
+        "embedding_width": 12,
+        "head_widths": (10,),
+        "dropout": 0.0,
+    }
+    return settle(DGCNN(**settings | changes)).double()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_dgcnn_is_what_the_paper_describes(training):
+    model = small_dgcnn().train(training)
+    plain = copy.deepcopy(model)
+    points = clouds().double().requires_grad_(True)
+    expected, logits = plain_dgcnn(plain, points), model(points)
+    torch.testing.assert_close(logits, expected)
+    (wanted,) = torch.autograd.grad(expected.square().sum(), points)
+    (gradient,) = torch.autograd.grad(logits.square().sum(), points)
+    torch.testing.assert_close(gradient, wanted)
+    for name, value in plain.state_dict().items():  # running statistics
+        torch.testing.assert_close(model.state_dict()[name], value)
+
+
+def test_dgcnn_gradients_match_finite_differences():
+    points = clouds(1, 12).double().requires_grad_(True)
+    assert torch.autograd.gradcheck(small_dgcnn(), points, eps=1e-7, fast_mode=True)
+
+
+def test_neighbours_in_feature_space_are_the_nearest_in_tiles_too(monkeypatch):
+    features = torch.randn(2, 50, 7, generator=generator(0))
+    found = feature_neighbours(features, 6)
+    squares = (features[:, :, None] - features[:, None]).square().sum(-1)
+    expected = squares.topk(6, largest=False).indices
+    assert torch.equal(found.sort(-1).values, expected.sort(-1).values)
+    monkeypatch.setattr(dgcnn, "_PAIRS", 700)
+    again = feature_neighbours(features, 6)
+    assert torch.equal(again.sort(-1).values, found.sort(-1).values)
+
+
+def test_critical_points_are_the_same_in_tiles(monkeypatch):
+    model = settle(PointNet.slim())
+    points = clouds(5, 30)
+    whole = model.critical_points(points)
+    monkeypatch.setattr(pointnet, "_TILE", 1)
+    assert torch.equal(model.critical_points(points), whole)
+
+
+def test_dgcnn_does_not_mind_order_or_neighbours_in_the_batch():
+    model = small_dgcnn()
+    points = clouds(3, 30).double()
+    order = torch.randperm(30, generator=generator(1))
+    torch.testing.assert_close(model(points[:, order]), model(points))
+    torch.testing.assert_close(model(points[1:2]), model(points)[1:2])
+
+
+@pytest.mark.parametrize("points", [torch.zeros(2, 12, 3), torch.full((1, 12, 3), 0.2)])
+def test_dgcnn_has_finite_answers_for_degenerate_clouds(points):
+    points = points.double().requires_grad_(True)
+    logits = small_dgcnn()(points)
+    (gradient,) = torch.autograd.grad(logits.sum(), points)
+    assert torch.isfinite(logits).all() and torch.isfinite(gradient).all()
+
+
+def test_dgcnn_says_what_is_wrong():
+    with pytest.raises(ValueError, match="at least 12 points a cloud; received 11"):
+        DGCNN.slim()(clouds(1, 11))
+    with pytest.raises(ValueError, match="k must be above 0"):
+        DGCNN(k=0)
+    with pytest.raises(ValueError, match="widths must name at least one layer"):
+        DGCNN(widths=())
+    with pytest.raises(ValueError, match="widths must be above 0"):
+        DGCNN(embedding_width=0)
+    with pytest.raises(ValueError, match="num_classes must lie in"):
+        DGCNN(num_classes=1)
+    with pytest.raises(ValueError, match="dropout must lie in"):
+        DGCNN(dropout=-0.1)
+
+
+# --------------------------------------------------- the lab's own, and their scripts
+
+
+@pytest.mark.parametrize("family", [PointNet, DGCNN])
+def test_a_surrogate_comes_back_with_its_classes(family, tmp_path):
+    name = family.__name__.lower()
+    model = settle(family.slim(num_classes=3))
+    card = {"settings": model.settings, "classes": ["night stand", "cup", "sofa"]}
+    save_module(model, tmp_path / f"{name}.safetensors", card)
+    assert (tmp_path / f"{name}.safetensors").stat().st_size < 2**20
+    victim = load_victim(name, tmp_path)
+    points = clouds(2, 64)
+    logits = victim(points)
+    torch.testing.assert_close(logits, model(points), rtol=0.02, atol=0.05)  # half
+    assert not victim.training and not any(p.requires_grad for p in victim.parameters())
+    some = victim.for_classes(("sofa", "night_stand"))
+    assert torch.equal(some(points), logits[:, [2, 0]])
+    assert some.class_names == ("sofa", "night_stand")
+    with pytest.raises(ValueError, match=r"does not know \['car'\]; it was trained on"):
+        victim.for_classes(("car", "sofa"))
+    with pytest.raises(ValueError, match="class_names must differ"):
+        Victim(model, ("cup", "Cup", "sofa"))
+    with pytest.raises(ValueError, match="name must be one of"):
+        load_victim("pointnet++", tmp_path)
+    with pytest.raises(ValueError, match="does not exist"):
+        load_victim(name, tmp_path / "none")
+
+
+def test_a_pu_net_comes_back(tmp_path):
+    network = PUNet.slim()
+    path = tmp_path / "pu_net.safetensors"
+    save_module(network, path, {"settings": network.settings})
+    assert path.stat().st_size < 2**20
+    loaded = load_pu_net(tmp_path)
+    points = clouds(1, 64)
+    torch.testing.assert_close(loaded(points), network(points), rtol=0.02, atol=0.02)
+    assert DUPNet(upsampler=loaded)(points).shape == (1, 256, 3)
+
+
+def run_script(monkeypatch, name: str, *arguments: str) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    module = importlib.import_module(name)
+    monkeypatch.setattr(module, "tune_allocator", lambda: None)
+    module.main()
+
+
+@pytest.mark.parametrize("family", ["pointnet", "dgcnn"])
+def test_the_script_trains_a_surrogate(family, tmp_path, monkeypatch):
+    few = "--shapes-per-class 1 --epochs 2 --points 32 --lr 0.01 --batch-size 16"
+    out = ["--out", str(tmp_path)]
+    run_script(monkeypatch, "train_victims", family, *few.split(), *out)
+    victim = load_victim(family, tmp_path)
+    first, last = victim.card["scores"]["epochs"]
+    assert last["loss"] < first["loss"]
+    assert len(victim.class_names) == len(SHAPE_CLASSES)
+    assert 0 <= victim.card["scores"]["shapes_val_accuracy"] <= 1
+    assert victim.card["settings"]["num_classes"] == len(SHAPE_CLASSES)
+
+
+def test_the_script_trains_a_pu_net(tmp_path, monkeypatch):
+    few = "--shapes-per-class 1 --epochs 2 --points 16 --lr 0.005"
+    run_script(monkeypatch, "train_pu_net", *few.split(), "--out", str(tmp_path))
+    load_pu_net(tmp_path)
+    card = read_json(tmp_path / "pu_net.json")
+    first, last = card["scores"]["epochs"]
+    assert last["loss"] < first["loss"]
+    assert card["scores"]["val_chamfer"] > 0 and card["scores"]["val_chamfer_of_input"]
