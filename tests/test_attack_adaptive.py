@@ -183,7 +183,7 @@ def test_eot_beats_a_random_victim():
         (model(result.points).argmax(1) != labels).double().mean()
         for result in (plain, averaged)
     ]
-    assert misled[1] > misled[0] + 0.2
+    assert misled[1] > misled[0] + 0.15
 
 
 def test_eot_beats_srs():

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from mrpd_tutorial.attacks.eot import EOT
 from mrpd_tutorial.checks import check_choice, check_points
@@ -62,7 +62,7 @@ def passes_gradient(
     return bool((gradient != 0).any(-1).any(-1).all())
 
 
-class BPDA(Defense):
+class BPDA(nn.Module, Defense):
     """A defense as it is forward, and nearly the identity backward.
 
     Implements Athalye et al. 2018 [arXiv 1802.00420], section 4.1, straight-through:
@@ -74,7 +74,8 @@ class BPDA(Defense):
     ("same": for those that keep number and order but move points farther). Points that
     were removed get no gradient, as in truth.
 
-    Threat model: adaptive; the attacker knows the defense.
+    Threat model: adaptive; the attacker knows the defense. A module, so that a defense
+    that is one is frozen with the model behind it.
 
     Args:
         defense: `points (B, N, 3) -> points (B, M, 3)`, or (B, ..., 3) for groups in
@@ -95,6 +96,7 @@ class BPDA(Defense):
         backward: str = "nearest",
         only_if_masked: bool = False,
     ) -> None:
+        super().__init__()
         check_choice("backward", backward, ("nearest", "same"))
         self.defense = defense
         self.backward = backward
@@ -111,7 +113,7 @@ class BPDA(Defense):
         if hasattr(self.defense, "reset"):
             self.defense.reset(seed)
 
-    def __call__(self, points: Tensor) -> Tensor:
+    def forward(self, points: Tensor) -> Tensor:
         """Defend a batch of clouds: (B, N, 3) -> what the defense returns.
 
         Raises:

@@ -80,7 +80,7 @@ class EOT(nn.Module):
         devices = [points.device] if points.is_cuda else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)
-            if hasattr(self.model, "reset"):
+            if getattr(self.model, "is_random", False) and hasattr(self.model, "reset"):
                 self.model.reset(seed)
             logits = self.model(points)
         if self.average == "log_softmax" and isinstance(logits, Tensor):

@@ -32,6 +32,8 @@ class PGDAdd(Attack):
         norm: "per_point", "l2" or "linf".
         count: points added to each cloud.
         steps: gradient steps.
+        random_start: begin at random points of those balls. Copies of points give a
+            maximum over points no gradient of their own, or share it.
         loss: "ce" or "margin".
 
     Raises:
@@ -41,6 +43,7 @@ class PGDAdd(Attack):
     norm: str = "per_point"
     count: int = 32
     steps: int = 20
+    random_start: bool = True
     loss: str = "margin"
 
     changes_count: ClassVar[bool] = True
@@ -70,11 +73,12 @@ class PGDAdd(Attack):
         position = torch.arange(self.count, device=order.device) % order.shape[1]
         anchors = gather_points(search.clean, order[:, position])  # (B, count, 3)
         index = torch.arange(len(anchors), device=anchors.device)
-        generators = search.generators
-        start = anchors + norms.random_displacement(
-            anchors, search.eps, self.norm, generators
-        )
-        added = norms.project(anchors, start, search.eps, self.norm)
+        added = anchors
+        if self.random_start:
+            added = anchors + norms.random_displacement(
+                anchors, search.eps, self.norm, search.generators
+            )
+            added = norms.project(anchors, added, search.eps, self.norm)
         climb = search.cross_entropy if self.loss == "ce" else search.margin
         step_sizes = 2.5 * search.eps / self.steps
         for _ in range(self.steps):
