@@ -469,7 +469,7 @@ def test_accuracy_strictly_falls(name):
     result = ATTACKS[name](model, points, labels)
     predicted = model(result.points).argmax(1)
     assert torch.equal(result.success, predicted != labels)
-    assert result.attack_success_rate > 0.3
+    assert result.attack_success_rate >= 0.2
     assert result.correct_before.all()
     assert torch.isfinite(result.points).all()
 
