@@ -92,7 +92,7 @@ def sweep(
         models: name -> `points -> logits`, in evaluation mode, on `device`.
         dataset: a PointDataset, or a pair (points (B, N, 3), labels (B,)).
         attacks: an attack, or several by name, or None: those of the protocol, if any.
-        corruptions: Corruptions, such as [Rotation(severity=3)]; each with its own seed.
+        corruptions: such as [Rotation(severity=3)], each with its own seed.
         folder: where cards and tables go; made if need be.
         undefended, surrogate, target_labels: as in evaluate.
         threat_models: of "static", "adaptive", "transfer"; None: the protocol's, or
