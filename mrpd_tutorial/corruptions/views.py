@@ -50,8 +50,8 @@ class Occlusion(Corruption):
 
     The benchmark renders the mesh and draws 1024 points from the depth image. Here the
     hidden points of the cloud are removed (see visible_points) and those that stay
-    repeated at random up to the number before: of 1024 points of ModelNet40's clouds 270
-    to 410 are different ones.
+    repeated at random up to the number before: of 1024 points of ModelNet40's clouds
+    270 to 410 are different ones.
     """
 
     title: ClassVar[str] = "occlusion"
