@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from mrpd_tutorial.plotting.display import png
+from mrpd_tutorial.plotting.display import picture
 
 __all__ = ["Drawing", "Section", "page", "table"]
 
@@ -55,7 +55,7 @@ class Drawing:
 
     def png(self) -> bytes:
         """The static form."""
-        return png(self.make, *self.args, **self.kwargs)
+        return picture(self.make, *self.args, **self.kwargs)
 
     def interactive(self) -> str:
         """The interactive form, without plotly.js, which the page holds once."""

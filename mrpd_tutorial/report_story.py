@@ -1,11 +1,18 @@
 """What a report says: eight sections, each from the result's numbers."""
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mrpd_tutorial import plotting
 from mrpd_tutorial.report_page import Drawing, Section, table
+from mrpd_tutorial.report_words import (
+    change_in_points,
+    escape,
+    interval,
+    norm_in_words,
+    percent,
+    share,
+)
 
 __all__ = ["Story"]
 
@@ -35,7 +42,7 @@ class Story:
         budget = self.rows[self.undefended, "static"]
         steps = result["config"]["distill"]["attack"].get("steps")
         self.budget = (
-            f"{budget['attack']}, {steps} steps, {_norm(budget['norm'])} "
+            f"{budget['attack']}, {steps} steps, {norm_in_words(budget['norm'])} "
             f"{budget['eps']:g}"
         )
 
@@ -60,10 +67,10 @@ class Story:
             "<p>Multimodal Robust Prompt Distillation (MRPD, Gu et al., arXiv "
             "2511.21574) keeps a point-cloud encoder frozen and learns a few prompt "
             "tokens for it from three teachers. This page shows one run of it.</p>",
-            f"<p class=facts>Data: <b>{_e(data['name'])}</b>, {len(self.names)} "
+            f"<p class=facts>Data: <b>{escape(data['name'])}</b>, {len(self.names)} "
             f"classes, {data['num_points']} points a cloud; {clouds['train']} clouds "
             f"to learn from, {clouds['val']} to choose the epoch, {clouds['test']} to "
-            f"measure on. Models: lab <b>{_e(lab['name'])}</b>"
+            f"measure on. Models: lab <b>{escape(lab['name'])}</b>"
             + (
                 ", small stand-ins for the paper's models: these are not the paper's "
                 "numbers."
@@ -81,18 +88,18 @@ class Story:
     def _undefended_student(self) -> Section:
         row = self.rows[self.undefended, "clean"]
         teachers = " and ".join(
-            f"the {_e(name)} reaches {_percent(r)}"
+            f"the {escape(name)} reaches {percent(r)}"
             for (name, threat), r in self.teachers.items()
             if threat == "clean"
         )
         body = (
             f"<p>The frozen student names a cloud by the closest of {len(self.names)} "
-            f"class texts. It is right on {_percent(row)} of {row['n']} clean test "
-            f"clouds (95 % interval {_interval(row)}); guessing would give "
-            f"{_share(self.chance)}. On the same clouds {teachers}.</p>"
-            f"<p>The object below, a <b>{_e(self._label())}</b>, goes through the "
+            f"class texts. It is right on {percent(row)} of {row['n']} clean test "
+            f"clouds (95 % interval {interval(row)}); guessing would give "
+            f"{share(self.chance)}. On the same clouds {teachers}.</p>"
+            f"<p>The object below, a <b>{escape(self._label())}</b>, goes through the "
             "whole page. It was not drawn at random: it is "
-            f"{_e(self.example['rule'])}.</p>"
+            f"{escape(self.example['rule'])}.</p>"
         )
         drawing = Drawing(
             "cloud",
@@ -107,14 +114,14 @@ class Story:
         clean, static = (self.rows[self.undefended, t] for t in ("clean", "static"))
         before, after = self.example["opinions"][self.undefended]
         body = (
-            f"<p>The attack ({_e(self.budget)}) moves each point a little, along the "
-            "gradient of the student's loss. The points of this cloud moved by "
+            f"<p>The attack ({escape(self.budget)}) moves each point a little, along "
+            "the gradient of the student's loss. The points of this cloud moved by "
             f"{self.example['mean_displacement']:.3f} of its radius on average, "
             f"{self.example['max_displacement']:.3f} at most. The student's answer "
             f"went from <b>{self._top(before)}</b> to <b>{self._top(after)}</b>.</p>"
             f"<p>Over all {static['n']} test clouds its accuracy fell from "
-            f"{_percent(clean)} to {_percent(static)} (95 % interval "
-            f"{_interval(static)}).</p>"
+            f"{percent(clean)} to {percent(static)} (95 % interval "
+            f"{interval(static)}).</p>"
         )
         eps = static["eps"] if static["norm"] == "per_point" else None
         drawing = Drawing(
@@ -135,11 +142,11 @@ class Story:
             "thickens and smooths them, so that small displacements leave less "
             "trace than in the points. On the attacked clouds the image teacher is "
             "right on "
-            f"{_percent(static)} (clean: {_percent(clean)}), a change of "
-            f"{_points(static, clean)}; the student for which the attack was made "
-            f"changes by {_points(student[1], student[0])}.</p><p>These clouds were "
-            "not made to fool the image teacher: an attack through the projection is "
-            "another question.</p>"
+            f"{percent(static)} (clean: {percent(clean)}), a change of "
+            f"{change_in_points(static, clean)}; the student for which the attack was "
+            f"made changes by {change_in_points(student[1], student[0])}.</p><p>These "
+            "clouds were not made to fool the image teacher: an attack through the "
+            "projection is another question.</p>"
         )
         shown = slice(0, _SHOWN_VIEWS)
         drawing = Drawing(
@@ -156,7 +163,7 @@ class Story:
 
     def _opinions(self) -> Section:
         nearest = ", ".join(
-            f"{_e(name)} ({cosine:.2f})"
+            f"{escape(name)} ({cosine:.2f})"
             for name, cosine in self.example["nearest_texts"]
         )
         body = (
@@ -164,8 +171,8 @@ class Story:
             "maps; the point teacher, a larger point encoder, judges the points. The "
             "text teacher never sees a cloud: it gives the class features that every "
             f"opinion is measured against. For it, the names closest to "
-            f"“{_e(self._label())}” are {nearest} (cosine). A gate lets the image and "
-            "point teachers teach a cloud only where they name its class correctly."
+            f"“{escape(self._label())}” are {nearest} (cosine). A gate lets the image "
+            "and point teachers teach a cloud only where they name its class correctly."
             "</p>"
         )
         drawing = Drawing(
@@ -190,13 +197,13 @@ class Story:
             f"{settings['context_tokens']} context vectors of the text tower, learned "
             f"in {len(history)} epochs on clean and attacked training clouds. The "
             f"epoch kept, {told['best_epoch']}, was chosen on the validation clouds: "
-            f"clean accuracy {_share(first['val_clean'])} → "
-            f"{_share(chosen['val_clean'])}, on clouds attacked for the undefended "
+            f"clean accuracy {share(first['val_clean'])} → "
+            f"{share(chosen['val_clean'])}, on clouds attacked for the undefended "
             "student "
-            f"{_share(first['val_attacked'])} → {_share(chosen['val_attacked'])}.</p>"
-            f"<p>Prompts are not free: they add {_share(work - 1)} to the "
+            f"{share(first['val_attacked'])} → {share(chosen['val_attacked'])}.</p>"
+            f"<p>Prompts are not free: they add {share(work - 1)} to the "
             "multiply-adds of a cloud. The time for it changed by "
-            f"{_share(times, '+')} in this run, "
+            f"{share(times, '+')} in this run, "
             "a measurement that other programs on the machine disturb.</p>"
         )
         drawing = Drawing(
@@ -230,8 +237,8 @@ class Story:
 
     def _accuracy(self) -> Section:
         changes = "; ".join(
-            f"{threat} {_percent(self.rows[self.undefended, threat])} → "
-            f"{_percent(self.rows[self.hardened, threat])}"
+            f"{threat} {percent(self.rows[self.undefended, threat])} → "
+            f"{percent(self.rows[self.hardened, threat])}"
             for threat in _THREATS
             if (self.hardened, threat) in self.rows
         )
@@ -270,15 +277,15 @@ class Story:
                 f"for {other}"
                 for name, other in lab["stand_ins"].items()
             )
-            items.insert(0, f"Stand-in models, not the paper's: {_e(parts)}.")
+            items.insert(0, f"Stand-in models, not the paper's: {escape(parts)}.")
         lines = "".join(f"<li>{item}</li>" for item in items)
         seconds = result["seconds"]["total"]
         facts = (
             f"Seeds {result['config']['seed']} (evaluation) and "
             f"{result['config']['distill']['seed']} (distillation), "
-            f"{_e(versions)}, {result['environment']['threads']} threads, "
+            f"{escape(versions)}, {result['environment']['threads']} threads, "
             f"{seconds:.0f} s; test clouds {result['data']['hash']['test'][:12]}, "
-            f"models {lab['digest'][:12]}; {_e(result['created'])}. "
+            f"models {lab['digest'][:12]}; {escape(result['created'])}. "
             "Everything is in result.json beside this page."
         )
         body = [f"<ul>{lines}</ul>", f"<p class=facts>{facts}</p>"]
@@ -293,20 +300,20 @@ class Story:
                 row = self.rows.get((model, threat))
                 text = "–"
                 if row is not None:
-                    text = f"{_percent(row)} <small>{_interval(row)}</small>"
+                    text = f"{percent(row)} <small>{interval(row)}</small>"
                 cells.append(text)
             marker = " ~" if self.rows[model, "clean"]["random_model"] else ""
-            lines.append([_e(model) + marker, *cells])
+            lines.append([escape(model) + marker, *cells])
         return table(head, lines)
 
     def _threat_notes(self) -> str:
         n = self.result["data"]["clouds"]["test"]
         notes = " ".join(
-            _e(note[0].upper() + note[1:]) for note in self.result["notes"]
+            escape(note[0].upper() + note[1:]) for note in self.result["notes"]
         )
         return (
             f"Accuracy on {n} test clouds, with 95 % Wilson intervals. Attack: "
-            f"{_e(self.budget)}. {notes}"
+            f"{escape(self.budget)}. {notes}"
         )
 
     def _label(self) -> str:
@@ -314,35 +321,4 @@ class Story:
 
     def _top(self, probabilities: Sequence[float]) -> str:
         best = max(range(len(probabilities)), key=probabilities.__getitem__)
-        return f"{_e(self.names[best])} ({100 * probabilities[best]:.0f} %)"
-
-
-def _e(text: str) -> str:
-    return html.escape(text, quote=False)
-
-
-def _norm(norm: str) -> str:
-    names = {
-        "per_point": "each point at most",
-        "l2": "the whole cloud at most (L2)",
-        "linf": "each coordinate at most",
-    }
-    return names.get(norm, norm)
-
-
-def _percent(row: Mapping[str, Any]) -> str:
-    return _share(row["accuracy"])
-
-
-def _share(value: float, sign: str = "") -> str:
-    # A space that does not break, and a true minus sign.
-    return f"{100 * value:{sign}.1f}\u00a0%".replace("-", "\u2212")
-
-
-def _interval(row: Mapping[str, Any]) -> str:
-    return f"{100 * row['low']:.0f}–{100 * row['high']:.0f}"
-
-
-def _points(after: Mapping[str, Any], before: Mapping[str, Any]) -> str:
-    change = 100 * (after["accuracy"] - before["accuracy"])
-    return f"{change:+.1f} percentage points".replace("-", "\u2212")
+        return f"{escape(self.names[best])} ({100 * probabilities[best]:.0f} %)"

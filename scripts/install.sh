@@ -40,8 +40,11 @@ pip=".venv/bin/python -m pip --disable-pip-version-check install -q -c constrain
 $pip torch
 $pip hatchling editables
 $pip --no-build-isolation -e ".[notebooks,dev]"
-# JupyterLab would offer to rebuild itself for an extension that needs no build.
+# JupyterLab would offer to rebuild itself for an extension that needs no build, and ask
+# whether to fetch news.
 settings=.venv/etc/jupyter/labconfig
 mkdir -p "$settings"
 echo '{"buildAvailable": false, "buildCheck": false}' > "$settings/page_config.json"
+echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}' \
+  > "$settings/default_setting_overrides.json"
 touch .venv/.installed

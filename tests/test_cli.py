@@ -1,6 +1,7 @@
 """The command: what it says, what it leaves behind, how it ends."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -66,6 +67,29 @@ def test_the_demo_writes_a_report_and_never_over_another(small, capsys):
     assert cli.main([*arguments, "--overwrite", "--test-clouds", "4"]) == 0
     result = json.loads((small / "result.json").read_text(encoding="utf-8"))
     assert result["data"]["clouds"]["test"] == 4
+
+
+@needs_lab
+@pytest.mark.slow
+def test_the_demo_runs_on_real_modelnet40(small, data_dir, monkeypatch):
+    steps = DistillConfig.quick(epochs=2, batch_size=8, attack=PGD.quick(steps=3))
+    settings = replace(DemoConfig.quick(), num_points=1024, distill=steps)
+    monkeypatch.setattr(DemoConfig, "quick", classmethod(lambda cls: settings))
+    arguments = ["demo", "--data", "modelnet40", "--root", str(data_dir)]
+    arguments += ["--quick", "--train-clouds", "40", "--test-clouds", "40"]
+    assert cli.main([*arguments, "--out", str(small)]) == 0
+    result = json.loads((small / "result.json").read_text(encoding="utf-8"))
+    assert len(result["data"]["class_names"]) == 40
+    clean, static, adaptive = (
+        next(
+            row["accuracy"]
+            for row in result["rows"]
+            if (row["model"], row["threat_model"]) == ("undefended student", threat)
+        )
+        for threat in ("clean", "static", "adaptive")
+    )
+    # 40 clouds, one a class: chance is 0.025.
+    assert clean > 0.4 and static < clean - 0.1 and static == adaptive
 
 
 @needs_lab

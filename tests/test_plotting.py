@@ -76,7 +76,7 @@ CALLS = [
 def test_both_forms_are_drawn(make, args, kwargs):
     assert isinstance(make(*args, title="A title", **kwargs), go.Figure)
     assert isinstance(twin(make)(*args, title="A title", **kwargs), Figure)
-    assert display.png(make, *args, **kwargs).startswith(b"\x89PNG")
+    assert display.picture(make, *args, **kwargs).startswith(b"\x89PNG")
 
 
 def test_every_figure_has_a_twin_with_the_same_arguments():
@@ -249,9 +249,10 @@ def test_show_sends_both_forms(monkeypatch):
     plotting.show(plotting.cloud_figure, CLOUD, title="A cloud")
     assert set(sent[0]) == {
         "application/vnd.plotly.v1+json",
-        "image/png",
+        "image/jpeg",
         "text/plain",
     }
+    assert sent[0]["image/jpeg"].startswith(b"\xff\xd8")
     assert sent[0]["text/plain"] == "cloud_figure: A cloud"
 
 

@@ -172,8 +172,8 @@ class DistillConfig:
         rate, prompts hardly move in so few steps.
         """
         settings = cls(
-            epochs=30,
-            batch_size=16,
+            epochs=40,
+            batch_size=32,
             learning_rate=0.1,
             final_learning_rate=1e-3,
             attack=PGD.quick(),

@@ -1,6 +1,5 @@
 """What inference costs: prompts are few, but not free."""
 
-import statistics
 import time
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ class InferenceCost:
     """What classifying one cloud costs.
 
     Attributes:
-        seconds_per_cloud: median wall-clock time, on this machine.
+        seconds_per_cloud: least wall-clock time of several runs, on this machine.
         multiply_adds_per_cloud: in matrix products and convolutions (torch's
             FlopCounterMode counts two for each).
         batch_size: clouds classified at once.
@@ -32,7 +31,7 @@ class InferenceCost:
     num_points: int
 
 
-def inference_cost(model: nn.Module, points: Tensor, repeats: int = 5) -> InferenceCost:
+def inference_cost(model: nn.Module, points: Tensor, repeats: int = 9) -> InferenceCost:
     """Measure the time and the multiply-adds of `model(points)`.
 
     Prompts are not free: L tokens pass through every block beside the 1 + G others, so
@@ -41,7 +40,8 @@ def inference_cost(model: nn.Module, points: Tensor, repeats: int = 5) -> Infere
     Args:
         model: `points -> logits`, on the device of points.
         points: (B, N, 3), in the model's frame.
-        repeats: runs whose median is taken, after one that is not counted.
+        repeats: runs of which the fastest counts: what else the machine does can only
+            slow a run down.
 
     Raises:
         ValueError: if points are no clouds or repeats is not positive.
@@ -63,7 +63,7 @@ def inference_cost(model: nn.Module, points: Tensor, repeats: int = 5) -> Infere
             _synchronise(points.device)
             seconds.append(time.perf_counter() - start)
     return InferenceCost(
-        seconds_per_cloud=statistics.median(seconds[1:]) / len(points),
+        seconds_per_cloud=min(seconds) / len(points),
         multiply_adds_per_cloud=counter.get_total_flops() // 2 // len(points),
         batch_size=len(points),
         num_points=points.shape[1],

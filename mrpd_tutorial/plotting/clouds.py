@@ -21,8 +21,8 @@ __all__ = ["attack_figure", "cloud_figure", "depth_map_figure"]
 # From the front, a little from the right and above.
 _CAMERA = {
     "up": {"x": 0, "y": 1, "z": 0},
-    "eye": {"x": 0.75, "y": 0.6, "z": 1.55},
-    "center": {"x": 0, "y": -0.05, "z": 0},
+    "eye": {"x": 0.85, "y": 0.65, "z": 1.75},
+    "center": {"x": 0, "y": -0.12, "z": 0},
 }
 _WHERE = "(%{x:.3f}, %{y:.3f}, %{z:.3f})"
 

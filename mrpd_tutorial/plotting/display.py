@@ -26,11 +26,17 @@ def static_twin(make_figure: Callable[..., go.Figure]) -> Callable[..., Figure]:
     raise ValueError(f"make_figure must be one of {known}; received {name}.")
 
 
-def png(make_figure: Callable[..., go.Figure], *args: Any, **kwargs: Any) -> bytes:
-    """The static twin of a figure as the bytes of a PNG file."""
+def picture(
+    make_figure: Callable[..., go.Figure],
+    *args: Any,
+    picture_format: str = "png",
+    **kwargs: Any,
+) -> bytes:
+    """The static twin of a figure as the bytes of a PNG or JPEG file."""
     buffer = io.BytesIO()
     # A Figure of its own, outside pyplot: no window, no global state, nothing to close.
-    static_twin(make_figure)(*args, **kwargs).savefig(buffer, format="png")
+    twin = static_twin(make_figure)(*args, **kwargs)
+    twin.savefig(buffer, format=picture_format)
     return buffer.getvalue()
 
 
@@ -50,7 +56,8 @@ def show(make_figure: Callable[..., go.Figure], *args: Any, **kwargs: Any) -> No
     interactive = make_figure(*args, **kwargs)
     bundle = {
         "application/vnd.plotly.v1+json": interactive.to_plotly_json(),
-        "image/png": png(make_figure, *args, **kwargs),
+        # Not as PNG: Plotly's extension would show that until the mouse comes by.
+        "image/jpeg": picture(make_figure, *args, picture_format="jpeg", **kwargs),
         "text/plain": f"{make_figure.__name__}: {interactive.layout.title.text}",
     }
     display(bundle, raw=True)
