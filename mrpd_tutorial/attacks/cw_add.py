@@ -121,7 +121,7 @@ class CWAdd(Attack):
 
     @classmethod
     def quick(cls, mode: str = "chamfer", **changes) -> "CWAdd":
-        """A quarter of the points, 40 updates for 4 weights, divided by 8 until success."""
+        """A quarter of the points, 40 updates for 4 weights, / 8 until one succeeds."""
         points = _published(mode)[0] // 4
         attack = cls(mode=mode, eps=points, steps=40, search_steps=4, shrink=8.0)
         return dataclasses.replace(attack, **changes)

@@ -54,6 +54,15 @@ def dlr(
     return rise / torch.where(scale > 0, scale, 1.0)
 
 
+def _check_differentiable(came_back: bool) -> None:
+    if not came_back:
+        raise ValueError(
+            "model must be differentiable: no gradient came back from its logits to "
+            "the points. Does it detach, run under no_grad, or go through numpy? A "
+            "query-based attack does not need gradients."
+        )
+
+
 @dataclass(kw_only=True, eq=False)
 class Search:
     """One attack on one chunk of clouds: the goal, the victim, the best clouds so far.
@@ -130,10 +139,19 @@ class Search:
         return ~self.success[index] | (not self.stop_at_success)
 
     def logits(self, points: Tensor, index: Tensor) -> Tensor:
-        """The model's answer, checked and counted."""
+        """The model's answer, checked and counted.
+
+        Raises:
+            ValueError: on an answer that is not logits, or has no gradient where the
+                points need one.
+        """
         self.queries[index] += 1
         logits = self.model(points)
         check_logits(logits, self.labels[index], self.targets(index))
+        if torch.is_grad_enabled() and points.requires_grad:
+            # Here, not only where the gradient is taken: a loss that holds a distance
+            # too has a gradient in any case, one that does not mislead.
+            _check_differentiable(logits.requires_grad)
         return logits
 
     def margin(self, logits: Tensor, index: Tensor) -> Tensor:
@@ -162,12 +180,7 @@ class Search:
         gradient = None
         if loss.requires_grad:
             (gradient,) = torch.autograd.grad(loss.sum(), points, allow_unused=True)
-        if gradient is None:
-            raise ValueError(
-                "model must be differentiable: no gradient came back from its logits "
-                "to the points. Does it detach, run under no_grad, or go through "
-                "numpy? A query-based attack does not need gradients."
-            )
+        _check_differentiable(gradient is not None)
         finite = torch.isfinite(gradient)
         gradient = torch.where(finite, gradient, 0.0)
         useless = ~finite.all(-1).all(-1) | (gradient == 0).all(-1).all(-1)
