@@ -1,7 +1,7 @@
 """CW-Add: mislead by adding points; those of the cloud stay where they are."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -80,7 +80,7 @@ class CWAdd(Attack):
     """
 
     mode: str = "chamfer"
-    eps: float | None = None
+    eps: float | Sequence[float] | Tensor | None = None
     clusters: int = 3
     critical: int = 128
     steps: int = 500
