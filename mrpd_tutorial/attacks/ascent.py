@@ -53,8 +53,8 @@ class Ascent(Attack):
         loss: "ce" or "margin" (best wrong logit minus true logit).
         confidence: a cloud stops as soon as its margin exceeds this number, as it
             would where the published margin loss max(0, k - margin) has no gradient.
-            Infinite: it goes on to the last step. The stronger transfer, and the harder
-            a defense has it, the larger this number (see the attack's presets).
+            None: it goes on to the last step. The stronger transfer, and the harder a
+            defense has it, the larger this number (see the attack's presets).
 
     Raises:
         ValueError: on a setting out of range; at the call, if eps exceeds the object.
@@ -64,7 +64,7 @@ class Ascent(Attack):
     steps: int = 10
     step_size: float | None = None
     loss: str = "ce"
-    confidence: float = math.inf
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, norms.NORMS)
@@ -73,7 +73,7 @@ class Ascent(Attack):
         check_positive("steps", self.steps)
         if self.step_size is not None:
             check_positive("step_size", self.step_size)
-        if not self.confidence >= 0:
+        if self.confidence is not None and not self.confidence >= 0:
             raise ValueError(
                 f"confidence must be 0 or above; received {self.confidence}."
             )
@@ -112,7 +112,8 @@ class Ascent(Attack):
             # Solved clouds leave. Those just solved took part in one backward pass too
             # many: cheaper than running the others twice.
             still = search.still_open(index)
-            still &= search.margin(logits.detach(), index) <= self.confidence
+            if self.confidence is not None:
+                still &= search.margin(logits.detach(), index) <= self.confidence
             index, current = index[still], moved[still]
         if len(index):
             with torch.no_grad():

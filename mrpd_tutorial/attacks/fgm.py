@@ -26,7 +26,7 @@ class IFGM(Ascent):
         steps: number of gradient steps.
         step_size: length of a step in `norm`; None means eps / steps.
         loss: "ce" or "margin" (best wrong logit minus true logit).
-        confidence: a cloud stops when its margin exceeds this; infinite: never. The
+        confidence: a cloud stops when its margin exceeds this; None: never. The
             published 0 leaves clouds so close to the boundary that dropping random
             points (SRS) restores most of them; 30 leaves few to be restored.
 

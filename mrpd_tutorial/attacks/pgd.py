@@ -33,7 +33,7 @@ class PGD(Ascent):
         restarts: independent tries; the best cloud of all counts.
         random_start: begin at a random cloud in the ball instead of the clean one.
         loss: "ce" or "margin" (best wrong logit minus true logit).
-        confidence: a cloud's try ends when its margin exceeds this; infinite: never.
+        confidence: a cloud's try ends when its margin exceeds this; None: never.
 
     Raises:
         ValueError: on a setting out of range; at the call, if eps exceeds the object.
