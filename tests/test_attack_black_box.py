@@ -267,7 +267,7 @@ def test_square_beats_a_random_cloud_of_the_same_ball():
 def test_estimates_become_the_gradient(attack, loss):
     model = CentroidLinear().double().eval()
     points = clouds(2, 5).double()
-    attack = attack(eps=1.0, loss=loss, pairs=3000, max_queries=10_000)
+    attack = attack(eps=1.0, loss=loss, pairs=1000, max_queries=10_000)
     search = searching(model, points)
     index = torch.arange(2)
     estimate = attack._estimate(search, points, index)
@@ -275,7 +275,7 @@ def test_estimates_become_the_gradient(attack, loss):
     climb = search.cross_entropy if loss == "ce" else search.margin
     (exact,) = torch.autograd.grad(climb(model(current), index).sum(), current)
     cosine = nn.functional.cosine_similarity(estimate.flatten(1), exact.flatten(1))
-    assert (cosine > 0.98).all()  # expected: sqrt(n / (n + d)) = 0.998
+    assert (cosine > 0.98).all()  # expected: sqrt(n / (n + d)) = 0.993
     ratio = estimate.flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)
     assert ((ratio - 1).abs() < 0.1).all()
 
@@ -368,16 +368,16 @@ def test_hop_skip_jump_sees_nothing_but_the_class():
 
 def test_hop_skip_jump_keeps_its_budget_and_its_batches_apart():
     model = CentroidLinear(num_classes=2).double().eval()
-    points = clouds(6, 8).double()
+    points = clouds(4, 8).double()
     labels = model(points).argmax(1)
     needed = model.minimal_eps(points, labels, "l2")
-    eps = needed * torch.tensor([0.9, 1.5, 0.9, 1.5, 0.9, 1.5])
-    settings = {"eps": eps, "max_queries": 1000, "initial_probes": 30}
+    eps = needed * torch.tensor([0.9, 1.5, 0.9, 1.5])
+    settings = {"eps": eps, "max_queries": 500, "initial_probes": 30}
     result = HopSkipJump(**settings)(model, points, labels)
-    assert result.success.tolist() == [False, True] * 3
+    assert result.success.tolist() == [False, True] * 2
     assert (result.l2 <= eps).all()
     assert torch.equal(result.points[::2], points[::2])  # nothing near enough: clean
-    alone = HopSkipJump(**settings, batch_size=1)(model, points, labels)
+    alone = HopSkipJump(**settings, batch_size=3)(model, points, labels)
     torch.testing.assert_close(alone.points, result.points)
     eager = HopSkipJump(**settings, criterion="success")(model, points, labels)
     assert torch.equal(eager.success, result.success)
