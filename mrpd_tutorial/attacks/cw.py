@@ -6,34 +6,15 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from mrpd_tutorial.attacks.base import Attack
-from mrpd_tutorial.attacks.binary_search import TradeOff, binary_search
-from mrpd_tutorial.attacks.optimise import LOSSES, minimise, small_noise, unsolved
+from mrpd_tutorial.attacks.optimised import WeightSearch
 from mrpd_tutorial.attacks.search import Search
-from mrpd_tutorial.checks import check_between, check_choice, check_positive
+from mrpd_tutorial.checks import check_between, check_positive
 
-__all__ = ["CWPerturb", "check_optimisation"]
-
-
-def check_optimisation(attack: Attack) -> None:
-    """Check the settings that all optimisation attacks have in common.
-
-    Raises:
-        ValueError: naming the setting that is out of range.
-    """
-    check_choice("loss", attack.loss, LOSSES)
-    for name in ("steps", "step_size"):
-        check_positive(name, getattr(attack, name))
-    check_between("confidence", attack.confidence, 0, float("inf"))
-    if getattr(attack, "shrink", 2.0) <= 1:
-        raise ValueError(f"shrink must be above 1; received {attack.shrink}.")
-    check_between("start_noise", attack.start_noise, 0, float("inf"))
-    if attack.patience is not None:
-        check_positive("patience", attack.patience)
+__all__ = ["CWPerturb"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CWPerturb(Attack):
+class CWPerturb(WeightSearch):
     """Move points as little as possible, in whole-cloud L2, until the model is misled.
 
     Implements the point perturbation of Xiang, Qi and Li 2019 [arXiv 1809.07016],
@@ -59,7 +40,7 @@ class CWPerturb(Attack):
             published, more for a victim with small logits or for few search steps.
         loss: "margin" or "ce", see optimise.misleading_loss.
         confidence: the margin (in logits) a misled cloud is to have; clouds that are to
-            be shown to defenses need one, see notebook and cards.
+            be shown to defenses need one.
         start_noise: standard deviation of the start about the clean cloud, where the
             gradient of the distance is not defined.
         patience: updates without progress after which a cloud ends a search step early;
@@ -77,25 +58,13 @@ class CWPerturb(Attack):
         (True, True)
     """
 
-    eps: float = float("inf")
-    steps: int = 500
-    search_steps: int = 10
-    step_size: float = 0.01
-    weight: float = 10.0
     max_weight: float = 80.0
-    shrink: float = 2.0
-    loss: str = "margin"
-    confidence: float = 0.0
-    start_noise: float = 1e-7
-    patience: int | None = None
 
     norm: ClassVar[str] = "none"
     minimal: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_optimisation(self)
-        check_positive("search_steps", self.search_steps)
         check_positive("max_weight", self.max_weight)
         check_between("weight", self.weight, 0, self.max_weight)
 
@@ -118,23 +87,4 @@ class CWPerturb(Attack):
         def distance(points: Tensor, index: Tensor) -> Tensor:
             return (points - search.clean[index]).flatten(1).norm(dim=1)
 
-        def one_step(index: Tensor, weight: Tensor) -> Tensor:
-            clean = search.clean[index]
-            noise = small_noise(search, index, clean.shape[1:], self.start_noise)
-            return minimise(
-                search,
-                index,
-                clean + noise,
-                weight,
-                distance=distance,
-                steps=self.steps,
-                step_size=self.step_size,
-                loss=self.loss,
-                confidence=self.confidence,
-                patience=self.patience,
-            )
-
-        first = search.clean.new_full((len(search.clean),), self.weight)
-        trade_off = TradeOff(first, self.max_weight, self.shrink)
-        index = unsolved(search, self.confidence)
-        binary_search(search, index, trade_off, self.search_steps, one_step)
+        self._search_weights(search, search.clean, self.max_weight, distance=distance)

@@ -8,9 +8,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mrpd_tutorial.attacks.base import Attack
-from mrpd_tutorial.attacks.binary_search import TradeOff, binary_search
-from mrpd_tutorial.attacks.cw import check_optimisation
 from mrpd_tutorial.attacks.distances import (
     NeighbourList,
     farthest_pair,
@@ -22,7 +19,8 @@ from mrpd_tutorial.attacks.initial_points import (
     critical_clusters,
     critical_order,
 )
-from mrpd_tutorial.attacks.optimise import minimise, ranked_cost, small_noise, unsolved
+from mrpd_tutorial.attacks.optimise import ranked_cost
+from mrpd_tutorial.attacks.optimised import WeightSearch
 from mrpd_tutorial.attacks.search import Search
 from mrpd_tutorial.checks import check_between, check_choice, check_positive
 from mrpd_tutorial.geometry import gather_points
@@ -39,7 +37,7 @@ _PUBLISHED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class CWAdd(Attack):
+class CWAdd(WeightSearch):
     """Add points near the cloud until the model is misled; original points stay, first.
 
     Implements the point additions of Xiang, Qi and Li 2019 [arXiv 1809.07016], section
@@ -83,18 +81,11 @@ class CWAdd(Attack):
     eps: float | Sequence[float] | Tensor | None = None
     clusters: int = 3
     critical: int = 128
-    steps: int = 500
     search_steps: int | None = None
-    step_size: float = 0.01
     weight: float | None = None
     max_weight: float | None = None
     chamfer_weight: float | None = None
     object_scale: float = 0.3
-    shrink: float = 2.0
-    loss: str = "margin"
-    confidence: float = 0.0
-    start_noise: float = 1e-7
-    patience: int | None = None
 
     norm: ClassVar[str] = "count"
     changes_count: ClassVar[bool] = True
@@ -107,8 +98,7 @@ class CWAdd(Attack):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         super().__post_init__()
-        check_optimisation(self)
-        for name in ("clusters", "critical", "search_steps", "max_weight"):
+        for name in ("clusters", "critical", "max_weight"):
             check_positive(name, getattr(self, name))
         check_positive("object_scale", self.object_scale)
         check_between("chamfer_weight", self.chamfer_weight, 0, float("inf"))
@@ -156,27 +146,9 @@ class CWAdd(Attack):
             cost = ranked_cost(far, gap, self.confidence)
             search.consider(points, logits, everything, cost)
 
-        def one_step(index: Tensor, weight: Tensor) -> Tensor:
-            shape = start.shape[1:]
-            noise = small_noise(search, index, shape, self.start_noise)
-            return minimise(
-                search,
-                index,
-                start[index] + noise,
-                weight,
-                distance=distance,
-                render=render,
-                steps=self.steps,
-                step_size=self.step_size,
-                loss=self.loss,
-                confidence=self.confidence,
-                patience=self.patience,
-            )
-
-        first = search.clean.new_full((len(search.clean),), self.weight)
-        trade_off = TradeOff(first, self.max_weight, self.shrink)
-        index = unsolved(search, self.confidence)
-        binary_search(search, index, trade_off, self.search_steps, one_step)
+        self._search_weights(
+            search, start, self.max_weight, distance=distance, render=render
+        )
 
     def _start(self, search: Search, count: int) -> Tensor:
         """(B, M, 3) the first value of the variable."""

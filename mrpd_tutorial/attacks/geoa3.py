@@ -7,12 +7,10 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from mrpd_tutorial.attacks.base import Attack
-from mrpd_tutorial.attacks.binary_search import TradeOff, binary_search
-from mrpd_tutorial.attacks.cw import check_optimisation
 from mrpd_tutorial.attacks.distances import NeighbourList, squared_distance_to
 from mrpd_tutorial.attacks.knn_attack import check_normals, own_normals
-from mrpd_tutorial.attacks.optimise import minimise, small_noise, unsolved
+from mrpd_tutorial.attacks.optimise import unsolved
+from mrpd_tutorial.attacks.optimised import WeightSearch
 from mrpd_tutorial.attacks.search import Search
 from mrpd_tutorial.attacks.surface import (
     curvature,
@@ -26,7 +24,7 @@ __all__ = ["GeoA3"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeoA3(Attack):
+class GeoA3(WeightSearch):
     """The misleading cloud nearest in Chamfer, Hausdorff and curvature distance.
 
     Implements Wen et al. 2020 [arXiv 1912.11171], Eq. 1 to 6:
@@ -63,29 +61,19 @@ class GeoA3(Attack):
         ValueError: on a setting out of range, or normals of another shape.
     """
 
-    eps: float = float("inf")
-    steps: int = 500
-    search_steps: int = 10
-    step_size: float = 0.01
-    weight: float = 10.0
     hausdorff_weight: float = 0.1
     curvature_weight: float = 1.0
     k: int = 16
     normals: Tensor | None = field(default=None, repr=False, compare=False)
     refresh: int = 5
-    shrink: float = 2.0
-    loss: str = "margin"
-    confidence: float = 0.0
     start_noise: float = 1e-3
-    patience: int | None = None
 
     norm: ClassVar[str] = "none"
     minimal: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_optimisation(self)
-        for name in ("search_steps", "weight", "k", "refresh"):
+        for name in ("weight", "k", "refresh"):
             check_positive(name, getattr(self, name))
         for name in ("hausdorff_weight", "curvature_weight"):
             check_between(name, getattr(self, name), 0, float("inf"))
@@ -110,8 +98,7 @@ class GeoA3(Attack):
         return super().budget(points)
 
     def _run(self, search: Search) -> None:
-        index = unsolved(search, self.confidence)
-        if not len(index):
+        if not len(unsolved(search, self.confidence)):
             return
         clean = search.clean
         around = neighbour_indices(clean, self.k)
@@ -143,21 +130,4 @@ class GeoA3(Attack):
                 + self.curvature_weight * (bent - wanted).square().mean(1)
             )
 
-        def one_step(index: Tensor, weight: Tensor) -> Tensor:
-            noise = small_noise(search, index, clean.shape[1:], self.start_noise)
-            return minimise(
-                search,
-                index,
-                clean[index] + noise,
-                weight,
-                distance=distance,
-                steps=self.steps,
-                step_size=self.step_size,
-                loss=self.loss,
-                confidence=self.confidence,
-                patience=self.patience,
-            )
-
-        first = clean.new_full((len(clean),), self.weight)
-        trade_off = TradeOff(first, shrink=self.shrink)
-        binary_search(search, index, trade_off, self.search_steps, one_step)
+        self._search_weights(search, clean, float("inf"), distance=distance)

@@ -8,14 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mrpd_tutorial.attacks import norms
-from mrpd_tutorial.attacks.base import Attack
-from mrpd_tutorial.attacks.cw import check_optimisation
 from mrpd_tutorial.attacks.distances import (
     NeighbourList,
     outlier_distance,
     squared_distance_to,
 )
-from mrpd_tutorial.attacks.optimise import minimise, small_noise, unsolved
+from mrpd_tutorial.attacks.optimise import unsolved
+from mrpd_tutorial.attacks.optimised import Optimised
 from mrpd_tutorial.attacks.search import Search
 from mrpd_tutorial.checks import check_between, check_points, check_positive
 
@@ -44,7 +43,7 @@ def own_normals(normals: Tensor | None, search: Search) -> Tensor | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KNNAttack(Attack):
+class KNNAttack(Optimised):
     """Mislead by clouds without outliers, every point within eps of where it was.
 
     Implements Tsai et al. 2020 (AAAI) [arXiv 2002.12222] with the constants of
@@ -82,17 +81,13 @@ class KNNAttack(Attack):
     k: int = 5
     alpha: float = 1.05
     normals: Tensor | None = field(default=None, repr=False, compare=False)
-    loss: str = "margin"
     confidence: float = 15.0
-    start_noise: float = 1e-7
-    patience: int | None = None
 
     norm: ClassVar[str] = "per_point"
     minimal: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_optimisation(self)
         check_positive("k", self.k)
         for name in ("chamfer_weight", "knn_weight", "alpha"):
             check_between(name, getattr(self, name), 0, float("inf"))
@@ -143,17 +138,7 @@ class KNNAttack(Attack):
                 points = points - height.clamp(max=0) * normals[index]
             return norms.project(clean[index], points, search.eps[index], self.norm)
 
-        noise = small_noise(search, index, clean.shape[1:], self.start_noise)
-        minimise(
-            search,
-            index,
-            constrain(clean[index] + noise, index),
-            clean.new_full((len(index),), float(count)),
-            distance=distance,
-            constrain=constrain,
-            steps=self.steps,
-            step_size=self.step_size,
-            loss=self.loss,
-            confidence=self.confidence,
-            patience=self.patience,
+        weight = clean.new_full((len(index),), float(count))
+        self._descend(
+            search, index, clean[index], weight, distance=distance, constrain=constrain
         )
