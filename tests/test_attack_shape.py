@@ -96,37 +96,6 @@ def test_accuracy_strictly_falls_and_the_budget_holds(name):
         assert result.norm == "count"
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_no_budget_is_the_identity(name):
-    model = TinyPointNet().eval()
-    points, labels = labelled(model, 6, 32)
-    result = changed(ATTACKS[name], eps=0)(model, points, labels)
-    assert torch.equal(result.points, points)
-    assert not result.success.any()
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-@pytest.mark.parametrize("criterion", ["confidence", "success"])
-def test_a_cloud_does_not_see_its_batch(name, criterion):
-    """Pitfall 8: public code takes extremes and labels of the batch for each cloud."""
-    attack = changed(in_double(ATTACKS[name]), criterion=criterion)
-    if name == "hit":
-        attack = changed(attack, steps=4, search_steps=2)
-    elif name == "si query":
-        attack = changed(attack, max_queries=25)
-    model = TinyPointNet().eval().double()
-    points, labels = labelled(model, 5, 40)
-    points[3] *= 3  # a neighbour whose gradients and curvatures are of another size
-    together = attack(model, points, labels)
-    apart = changed(attack, batch_size=2)(model, points, labels)
-    torch.testing.assert_close(apart.points, together.points, rtol=0, atol=1e-8)
-    assert torch.equal(apart.queries, together.queries)
-    alone = attack(model, points[:1], labels[:1])
-    torch.testing.assert_close(alone.points, together.points[:1], rtol=0, atol=1e-8)
-    again = attack(model, points, labels)
-    assert torch.equal(again.points, together.points)
-
-
 @pytest.mark.parametrize("name", MOVING)
 def test_targets_are_reached(name):
     model = CentroidLinear(num_classes=3).eval()
@@ -187,18 +156,6 @@ def test_clouds_that_are_misled_leave_at_once(name):
     wrong = changed(attack, criterion="success")(model, points, (labels + 1) % 4)
     assert wrong.success.all() and not wrong.iterations.any()
     assert wrong.attack_success_rate == 0, "what was wrong before counts for nothing"
-
-
-@pytest.mark.parametrize("name", MOVING)
-def test_one_budget_for_each_cloud(name):
-    model = TinyPointNet().eval()
-    points, labels = labelled(model, 4, 32)
-    eps = torch.tensor([0.0, 0.02, 0.1, 0.3])
-    result = changed(MOVING[name], eps=eps)(model, points, labels)
-    moved = size(result.points.double() - points.double(), result.norm)
-    assert (moved <= eps).all() and (moved[2:] > 0.02).any()
-    with pytest.raises(ValueError, match=r"eps must not be larger than the object"):
-        changed(MOVING[name], eps=50.0)(model, points, labels)
 
 
 @pytest.mark.gpu

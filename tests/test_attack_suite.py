@@ -146,6 +146,12 @@ def test_each_cloud_has_its_own_budget(case):
         altered(case, eps=eps[:5])(model, points, labels)
 
 
+@every(lambda case: case.attack.norm in NORMS and not case.attack.minimal)
+def test_budgets_larger_than_the_object_are_refused(case):
+    with pytest.raises(ValueError, match="eps must not be larger than the object"):
+        altered(case, eps=100.0)(TinyPointNet().eval(), clouds(1), torch.tensor([0]))
+
+
 @every(lambda case: case.attack.norm == "count")
 def test_a_number_of_points_is_whole_and_the_same_for_all(case):
     with pytest.raises(ValueError, match="eps must be one number of points"):
@@ -175,10 +181,13 @@ def test_the_order_of_points_does_not_matter(case):
 @every()
 @pytest.mark.parametrize("criterion", ["confidence", "success"])
 def test_batch_size_and_neighbours_do_not_matter(case, criterion):
+    """Pitfall 8: public code takes extremes and labels of the batch for each cloud."""
     if isinstance(case.attack, attacks.PointAutoAttack) and criterion != "success":
         pytest.skip("this attack has one criterion, success")
     model = victim()
-    points, labels = labelled(model, 5)
+    points, _ = labelled(model, 5)
+    points[3] *= 3  # a neighbour whose gradients and distances are of another size
+    labels = model(points).argmax(1)
     parts, whole = (
         dataclasses.replace(case.attack, batch_size=batch_size, criterion=criterion)(
             model, points, labels, generator=generator(5)
