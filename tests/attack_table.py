@@ -89,8 +89,8 @@ def smooth(points: Tensor) -> Tensor:
     return 0.5 * points + 0.5 * points.mean(1, keepdim=True)
 
 
-def within(norm: str, scale: float = 1.0) -> dict[str, Any]:
-    return {"eps": scale * EPS[norm], "norm": norm}
+def within(norm: str) -> dict[str, Any]:
+    return {"eps": EPS[norm], "norm": norm}
 
 
 START = {"draws": True, "without_draws": {"random_start": False, "restarts": 1}}

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from mrpd_tutorial.attacks.norms import unit
 from mrpd_tutorial.attacks.queries import QueryAttack
 from mrpd_tutorial.attacks.search import Search
 from mrpd_tutorial.checks import check_points, check_positive
@@ -187,7 +188,7 @@ class HopSkipJump(QueryAttack):
                 torch.randn(current.shape[1:], generator=search.generators[i])
                 for i in index.tolist()
             ]
-            u = _unit(torch.stack(drawn).to(current))
+            u = unit(torch.stack(drawn).to(current))
             points = current[index] + length[index, None, None] * u
             phi = torch.where(self._misled(search, points, index), 1.0, -1.0).to(u)
             signed[index] += phi[:, None, None] * u
@@ -197,7 +198,7 @@ class HopSkipJump(QueryAttack):
         share = votes / asked.clamp(min=1)  # mean phi
         # Where all probes agree nothing would be left: then their mean, by its sign.
         baseline = torch.where(share.abs() == 1, 0.0, share)
-        return _unit(signed - baseline[:, None, None] * plain)
+        return unit(signed - baseline[:, None, None] * plain)
 
     def _jump(
         self,
@@ -227,9 +228,3 @@ def _squeezed_noise(count: int, generator: torch.Generator) -> Tensor:
     squeeze = torch.rand(3, generator=generator)
     turn = torch.linalg.qr(torch.randn(3, 3, generator=generator)).Q
     return (noise * squeeze) @ turn
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    """(b, N, 3) of length 1; zeros stay zeros."""
-    length = vectors.flatten(1).norm(dim=1)[:, None, None]
-    return vectors / torch.where(length > 0, length, 1.0)

@@ -22,6 +22,7 @@ __all__ = [
     "random_displacement",
     "size",
     "steepest",
+    "unit",
 ]
 
 NORMS = ("per_point", "l2", "linf")
@@ -49,8 +50,8 @@ def extent(points: Float[Tensor, "B N 3"], norm: str) -> Float[Tensor, "B"]:
     return diameter * (points.shape[1] ** 0.5 if norm == "l2" else 1.0)
 
 
-def _unit(vectors: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Vectors of length 1 over `dims`; zeros stay zeros.
+def unit(vectors: Tensor, dims: tuple[int, ...] = (1, 2)) -> Tensor:
+    """Vectors (B, N, 3) of length 1 over `dims`; zeros stay zeros.
 
     Dividing by the largest entry first keeps the squares of tiny gradients above the
     smallest float: a confident model would otherwise seem to have no gradient.
@@ -68,9 +69,9 @@ def steepest(gradient: Float[Tensor, "B N 3"], norm: str) -> Float[Tensor, "B N 
     the gradient's sign. Zero gradients do not move.
     """
     if norm == "per_point":
-        return _unit(gradient, (2,))
+        return unit(gradient, (2,))
     if norm == "l2":
-        return _unit(gradient, (1, 2))
+        return unit(gradient, (1, 2))
     return gradient.sign()
 
 

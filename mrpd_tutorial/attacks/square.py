@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mrpd_tutorial.attacks.norms import unit
 from mrpd_tutorial.attacks.queries import BallQueryAttack
 from mrpd_tutorial.attacks.search import Search
 from mrpd_tutorial.checks import check_between
@@ -179,7 +180,7 @@ class SquareAttack(BallQueryAttack):
         touched = ((inside + emptied) > 0) * current  # (b, N, 3)
         unused = eps.square() - current.square().sum((1, 2), keepdim=True)
         mass = touched.square().sum((1, 2), keepdim=True) + unused.clamp(min=0)
-        shape = _unit(_unit(bump * direction) + _unit(inside * current))
+        shape = unit(unit(bump * direction) + unit(inside * current))
         return torch.where(
             inside > 0, shape * mass.sqrt(), torch.where(emptied > 0, 0.0, current)
         )
@@ -191,9 +192,3 @@ def _patch(clean: Tensor, centre: Tensor, size: int) -> Tensor:
     squared = (clean - place).square().sum(-1)  # (b, N)
     squared = squared.scatter(1, centre[:, None], -1.0)  # first, also among copies
     return squared.topk(size, dim=1, largest=False).indices
-
-
-def _unit(displacement: Tensor) -> Tensor:
-    """(b, N, 3) of length 1; zeros stay zeros."""
-    length = displacement.square().sum((1, 2), keepdim=True).sqrt()
-    return displacement / torch.where(length > 0, length, 1.0)
