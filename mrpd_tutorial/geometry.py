@@ -12,9 +12,13 @@ __all__ = [
     "gather_points",
     "hausdorff_distance",
     "knn",
+    "knn_smoothness",
     "normalise",
     "pairwise_squared_distances",
 ]
+
+# Distances between all points are computed for so many pairs at once (64 MiB).
+_PAIRS = 2**24
 
 
 def normalise(points: Tensor) -> Float[Tensor, "B N 3"]:
@@ -81,8 +85,52 @@ def knn(
     check_points(points)
     check_same_device(query=query, points=points)
     check_between("k", k, 1, points.shape[1])
-    distances = pairwise_squared_distances(query, points)
-    return torch.topk(distances, k, dim=-1, largest=False)
+    found = [
+        torch.topk(pairwise_squared_distances(rows, points), k, dim=-1, largest=False)
+        for rows in _tiles(query, points)
+    ]
+    distances, indices = zip(*found, strict=True)
+    return torch.cat(distances, dim=1), torch.cat(indices, dim=1)
+
+
+def _tiles(a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    """Points of a (B, N, 3) in parts (B, n, 3) with at most _PAIRS pairs with b."""
+    return a.split(max(1, _PAIRS // (len(a) * b.shape[1])), dim=1)
+
+
+def knn_smoothness(
+    points: Tensor, k: int = 5, alpha: float = 1.05
+) -> Float[Tensor, "B"]:
+    """How far outliers stand from their neighbours; 0 where no point stands out.
+
+    Implements the kNN distance of Tsai et al. 2020 [arXiv 2002.12222]: d_i is the mean
+    squared distance of point i to its k nearest neighbours; the result is the mean over
+    points of d_i where d_i > mean(d) + alpha * std(d), and 0 elsewhere. Which points
+    stand out, and who their neighbours are, is not differentiable; the distances are.
+
+    Args:
+        points: (B, N, 3), N > k.
+        k: number of neighbours, the point itself not counted; the paper's 5.
+        alpha: how many (unbiased) standard deviations above the mean are allowed; 1.05.
+
+    Returns:
+        (B,), in squared units of the clouds.
+
+    Raises:
+        ValueError: if clouds have no more than k points.
+    """
+    check_points(points, min_points=k + 1)
+    with torch.no_grad():
+        _, neighbours = knn(points, points, k + 1)
+    # The first neighbour is the point itself, or another one at the same place.
+    others = gather_points(points, neighbours[..., 1:])  # (B, N, k, 3)
+    distances = (others - points[:, :, None]).square().sum(-1).mean(-1)  # (B, N)
+    with torch.no_grad():
+        spread = distances.std(1, keepdim=True)
+        limit = distances.mean(1, keepdim=True) + alpha * spread
+        # Where all d_i are equal, the rounding of their mean makes no outliers.
+        outliers = distances > limit * (1 + 1e-6)
+    return torch.where(outliers, distances, 0.0).mean(1)
 
 
 def farthest_point_sampling(
@@ -140,6 +188,21 @@ def gather_points(points: Tensor, indices: Tensor) -> Tensor:
     return points.gather(1, flat).reshape(*indices.shape, dim)
 
 
+def _nearest_both_ways(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    to_b, offset = [], 0
+    closest = b.new_full(b.shape[:2], torch.inf)
+    to_a = torch.zeros(b.shape[:2], dtype=torch.int64, device=b.device)
+    for rows in _tiles(a, b):
+        distances = pairwise_squared_distances(rows, b)  # (B, n, M)
+        to_b.append(distances.argmin(2))
+        value, index = distances.min(1)
+        nearer = value < closest
+        closest = torch.where(nearer, value, closest)
+        to_a = torch.where(nearer, index + offset, to_a)
+        offset += rows.shape[1]
+    return torch.cat(to_b, dim=1), to_a
+
+
 def _nearest_squared(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     check_points(a, "a")
     check_points(b, "b")
@@ -147,8 +210,7 @@ def _nearest_squared(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     # Neighbours are found without gradient; the distances to them are recomputed as
     # differences, exact near 0 and differentiable.
     with torch.no_grad():
-        distances = pairwise_squared_distances(a, b)
-        to_b, to_a = distances.argmin(2), distances.argmin(1)  # (B, N), (B, M)
+        to_b, to_a = _nearest_both_ways(a, b)  # (B, N), (B, M)
     a_to_b = (a - gather_points(b, to_b)).square().sum(-1)
     b_to_a = (b - gather_points(a, to_a)).square().sum(-1)
     return a_to_b, b_to_a

@@ -19,6 +19,7 @@ _NOTES = {
     "bound of the accuracy under attack.",
     "adaptive": "adaptive: each model attacked through itself, defense included.",
     "transfer": "transfer: clouds made on {transfer}, a model of the attacker's own.",
+    "corruption": "corruption: clouds damaged without an attacker; five severities.",
     "random": "~ answers differ from call to call; one draw is shown, and the adaptive "
     "attack does not average over draws: an upper bound.",
 }
@@ -30,9 +31,10 @@ class Row:
 
     Args:
         model: its name.
-        threat_model: "clean", "static", "adaptive" or "transfer".
-        attack: the attack's name; "none" for clean.
-        norm: the norm of its budget; None for clean.
+        threat_model: "clean", "static", "adaptive", "transfer" or "corruption".
+        attack: the attack's name, or the corruption's title; "none" for clean.
+        norm: the norm of its budget; "none" without a bound, "severity" for a
+            corruption, None for clean.
         eps: its budget; None for clean, and where every cloud had its own.
         targeted: whether it aimed at given classes.
         made_on: the model the clouds were made on; None for clean.
@@ -114,7 +116,8 @@ class Evaluation:
             budget = "-"
             if row.norm is not None:
                 eps = "per cloud" if row.eps is None else f"{row.eps:g}"
-                budget = f"{row.norm} {eps}" + (", targeted" if row.targeted else "")
+                budget = "no bound" if row.norm == "none" else f"{row.norm} {eps}"
+                budget += ", targeted" if row.targeted else ""
             cells = [row.model + (" ~" if row.random_model else ""), row.threat_model]
             cells += [row.attack, budget, row.made_on or "-", str(row.n)]
             cells += [f"{100 * row.accuracy:.1f}"]

@@ -6,89 +6,30 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from victims import CentroidLinear, TinyPointNet, clouds, labelled
 
-from mrpd_tutorial.attacks import PGD, AttackResult, random_target_labels
+from mrpd_tutorial import geometry
+from mrpd_tutorial.attacks import FAB, PGD, Attack, AttackResult, random_target_labels
 from mrpd_tutorial.attacks.norms import NORMS, project, size, steepest
+from mrpd_tutorial.attacks.search import Search
+from mrpd_tutorial.geometry import knn_smoothness
 from mrpd_tutorial.runtime import generator
 
 # One setting for each norm, about as strong as the others on the clouds below.
 SETTINGS = {"per_point": 0.1, "l2": 0.8, "linf": 0.06}
 
 
-class CentroidClassifier(nn.Module):
-    """logits = W * centroid + b: every minimal perturbation has a closed form."""
-
-    def __init__(self, num_classes: int = 4, seed: int = 0) -> None:
-        super().__init__()
-        self.head = nn.Linear(3, num_classes)
-        source = generator(seed)
-        with torch.no_grad():
-            self.head.weight.copy_(torch.randn(num_classes, 3, generator=source))
-            self.head.bias.zero_()
-
-    def forward(self, points: Tensor) -> Tensor:
-        return self.head(points.mean(1))
-
-
-class SmallPointNet(nn.Module):
-    """A network with a max over points and a batch norm, seeded."""
-
-    def __init__(self, seed: int = 0) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Linear(3, 32), nn.ReLU(), nn.Linear(32, 32))
-        self.norm = nn.BatchNorm1d(32, momentum=1.0)
-        self.head = nn.Linear(32, 4)
-        source = generator(seed)
-        with torch.no_grad():
-            for parameter in self.parameters():
-                parameter.copy_(torch.randn(parameter.shape, generator=source) * 0.5)
-            self(clouds(64, seed=99))  # sets the running statistics
-            self.head.bias.zero_()
-
-    def forward(self, points: Tensor) -> Tensor:
-        return self.head(self.norm(self.body(points).amax(1)))
-
-
-def clouds(count: int = 24, num_points: int = 32, seed: int = 1) -> Tensor:
-    return 0.4 * torch.randn(count, num_points, 3, generator=generator(seed))
-
-
-def labelled(model: nn.Module, count: int = 24) -> tuple[Tensor, Tensor]:
-    """Clouds labelled by the model itself: its clean accuracy is 100 %."""
-    points = clouds(count)
-    with torch.no_grad():
-        return points, model(points).argmax(1)
-
-
-def minimal_eps(
-    model: CentroidClassifier, points: Tensor, labels: Tensor, norm: str
-) -> Tensor:
-    """The least budget that changes the class, by the dual norm of w_j - w_y."""
-    weight = model.head.weight.detach().double()
-    logits = (points.double().mean(1) @ weight.T).detach()
-    rows = torch.arange(len(points))
-    gap = logits[rows, labels][:, None] - logits  # (B, C)
-    difference = weight[None] - weight[labels][:, None]  # (B, C, 3)
-    order = 1 if norm == "linf" else 2
-    slope = difference.norm(p=order, dim=-1)  # (B, C): rise per unit of centroid
-    if norm == "l2":
-        slope = slope / math.sqrt(points.shape[1])
-    needed = gap / slope
-    needed[rows, labels] = torch.inf
-    return needed.amin(1)
-
-
 @pytest.fixture
-def linear() -> CentroidClassifier:
-    return CentroidClassifier().eval()
+def linear() -> CentroidLinear:
+    return CentroidLinear().eval()
 
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("loss", ["ce", "margin"])
 def test_binary_victim_falls_just_above_its_minimal_budget(norm, loss):
-    model = CentroidClassifier(num_classes=2).eval()
+    model = CentroidLinear(num_classes=2).eval()
     points, labels = labelled(model)
-    needed = minimal_eps(model, points, labels, norm).float()
+    needed = model.minimal_eps(points, labels, norm).float()
     straight = {"norm": norm, "loss": loss, "random_start": False}
     # From a random start the way is longer: points slide along their spheres.
     wandering = straight | {"random_start": True, "steps": 20}
@@ -105,7 +46,7 @@ def test_binary_victim_falls_just_above_its_minimal_budget(norm, loss):
 @pytest.mark.parametrize("norm", NORMS)
 def test_margin_loss_finds_the_nearest_of_several_classes_mostly(linear, norm):
     points, labels = labelled(linear, 48)
-    needed = minimal_eps(linear, points, labels, norm).float()
+    needed = linear.minimal_eps(points, labels, norm).float()
     attack = PGD(eps=1.05 * needed, norm=norm, loss="margin", steps=40, restarts=3)
     # The margin climbs toward the class that is best now, not toward the nearest
     # boundary: no guarantee, but most clouds must fall, and none below the minimum.
@@ -157,7 +98,7 @@ def test_projection_is_the_nearest_cloud_of_the_ball(norm):
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 def test_budget_is_never_exceeded(norm, scale):
-    model = SmallPointNet().eval()
+    model = TinyPointNet().eval()
     points = clouds() * scale
     labels = torch.zeros(len(points), dtype=torch.int64)
     for eps in (1e-3, SETTINGS[norm], 0.3):
@@ -170,7 +111,7 @@ def test_budget_is_never_exceeded(norm, scale):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("model", [CentroidClassifier(), SmallPointNet()])
+@pytest.mark.parametrize("model", [CentroidLinear(), TinyPointNet()])
 def test_accuracy_strictly_falls(norm, model):
     model.eval()
     points, labels = labelled(model)
@@ -195,7 +136,7 @@ def test_eps_zero_is_the_identity_bit_for_bit(linear, norm):
 @pytest.mark.parametrize("criterion", ["confidence", "success"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_batch_size_does_not_matter(norm, criterion):
-    model = SmallPointNet().double().eval()
+    model = TinyPointNet().double().eval()
     points, labels = labelled(model.float(), 11)
     model, points = model.double(), points.double()
     results = [
@@ -245,7 +186,7 @@ def test_global_random_state_is_not_touched(linear):
 
 
 def test_inputs_and_model_are_left_as_they_were():
-    model = SmallPointNet().eval()
+    model = TinyPointNet().eval()
     model.head.bias.requires_grad_(False)
     points, labels = labelled(model)
     points.requires_grad_(True)
@@ -265,7 +206,7 @@ def test_inputs_and_model_are_left_as_they_were():
 
 
 def test_parameters_are_frozen_meanwhile_and_restored_after_an_exception():
-    model = CentroidClassifier().eval()
+    model = CentroidLinear().eval()
     seen = []
 
     def fail(module, inputs):
@@ -305,7 +246,7 @@ def test_works_where_the_caller_has_switched_gradients_off(linear, mode):
 @pytest.mark.parametrize("loss", ["ce", "margin"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_targeted_attacks_reach_their_targets(norm, loss):
-    model = CentroidClassifier(num_classes=3).eval()
+    model = CentroidLinear(num_classes=3).eval()
     points, labels = labelled(model)
     targets = random_target_labels(labels, 3, generator(0))
     eps = {"per_point": 0.5, "l2": 3.0, "linf": 0.5}[norm]
@@ -366,7 +307,7 @@ def test_a_misleading_cloud_beats_one_with_a_higher_loss():
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_restarts_never_make_it_worse(norm):
-    model = SmallPointNet(seed=3).eval()
+    model = TinyPointNet(seed=3).eval()
     points, labels = labelled(model)
 
     def best_margin(restarts):
@@ -405,7 +346,7 @@ def test_clouds_that_are_wrong_already_need_no_attack(linear):
 
 
 def test_counts_and_distances():
-    model = SmallPointNet().eval()
+    model = TinyPointNet().eval()
     points, labels = labelled(model, 5)
     result = PGD(eps=0.1, steps=4, restarts=3)(model, points, labels)
     assert (result.iterations == 12).all()
@@ -451,7 +392,7 @@ def test_one_budget_for_each_cloud(linear):
     ids=["one point", "all zero", "all equal", "a line"],
 )
 def test_degenerate_clouds_stay_finite(norm, points):
-    model = SmallPointNet().eval()
+    model = TinyPointNet().eval()
     result = PGD(eps=0.05, norm=norm)(model, points, torch.tensor([0, 1]))
     assert torch.isfinite(result.points).all()
     assert torch.isfinite(result.chamfer).all()
@@ -486,15 +427,15 @@ def test_a_sure_model_does_not_mask_its_gradient(linear):
 
 
 def test_training_batch_norm_is_refused_unless_meant():
-    model = SmallPointNet()
+    model = TinyPointNet()
     with pytest.raises(ValueError, match=r"layer norm .*Call model\.eval\(\) first"):
         PGD(eps=0.05)(model, clouds(4), torch.zeros(4, dtype=torch.int64))
     result = PGD(eps=0.05, allow_training_mode=True)(
         model, clouds(4), torch.zeros(4, dtype=torch.int64)
     )
     assert model.training and torch.isfinite(result.points).all()
-    PGD(eps=0.05)(CentroidClassifier(), clouds(4), torch.zeros(4, dtype=torch.int64))
-    dropout = nn.Sequential(CentroidClassifier(), nn.Dropout(0.5))
+    PGD(eps=0.05)(CentroidLinear(), clouds(4), torch.zeros(4, dtype=torch.int64))
+    dropout = nn.Sequential(CentroidLinear(), nn.Dropout(0.5))
     with pytest.raises(ValueError, match="Dropout"):
         PGD(eps=0.05)(dropout, clouds(4), torch.zeros(4, dtype=torch.int64))
 
@@ -588,7 +529,7 @@ def test_inputs_are_checked_at_the_door(linear):
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_order_of_points_does_not_matter(norm):
-    model = SmallPointNet().eval().double()
+    model = TinyPointNet().eval().double()
     points = clouds().double()
     labels = model(points).argmax(1)
     order = torch.randperm(points.shape[1], generator=generator(0))
@@ -607,7 +548,7 @@ def test_float64_stays_float64(linear):
 @pytest.mark.gpu
 @pytest.mark.parametrize("norm", NORMS)
 def test_device_follows_the_input(norm):
-    model = CentroidClassifier().eval()
+    model = CentroidLinear().eval()
     points, labels = labelled(model)
     attack = PGD(eps=SETTINGS[norm], norm=norm)
     expected = attack(model, points, labels)
@@ -616,3 +557,156 @@ def test_device_follows_the_input(norm):
     torch.testing.assert_close(result.points.cpu(), expected.points)
     source = generator(0, "cuda")
     assert attack(model, points.cuda(), labels.cuda(), generator=source).points.is_cuda
+
+
+# What attacks on distances, and attacks that change the number of points, rely on
+
+
+def scripted(margins: list[float]):
+    """A model that answers with these margins, one at each call, whatever it sees."""
+    calls = iter(margins)
+
+    def model(points: Tensor) -> Tensor:
+        gap = torch.full((len(points),), next(calls)) + 0 * points.sum((1, 2))
+        return torch.stack([torch.zeros_like(gap), gap], dim=1)
+
+    return model
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scripted(Attack):
+    """Considers clouds x + 1, x + 2, ... with the costs given."""
+
+    eps: float = math.inf
+    costs: tuple[float | None, ...]
+
+    minimal = True
+
+    def _run(self, search: Search) -> None:
+        index = search.open()
+        for step, cost in enumerate(self.costs, start=1):
+            points = search.clean[index] + step
+            price = None if cost is None else torch.full((len(index),), cost)
+            search.consider(points, search.logits(points, index), index, price)
+
+
+@pytest.mark.parametrize(
+    ("margins", "costs", "kept"),
+    [
+        # The nearest of those that mislead, whatever their margin.
+        ([-9, 1, 5, 3], (3.0, 2.0, 1.0), 3),
+        ([-9, 1, 5, 3], (1.0, 2.0, 3.0), 1),
+        ([-9, 1, 5, 3], (2.0, 2.0, 2.0), 1),  # ties: the first
+        # One that misleads beats one that does not, at any cost.
+        ([-9, -1, 0.5, -3], (1.0, 99.0, 0.0), 2),
+        # None misleads: the largest margin, the clean cloud's included.
+        ([-9, -1, -5, -3], (3.0, 2.0, 1.0), 1),
+        ([-9, -19, -15, -13], (3.0, 2.0, 1.0), 0),
+        # A clean cloud that misleads already costs nothing.
+        ([9, 1, 5, 3], (3.0, 2.0, 1.0), 0),
+        # Without costs the margin decides.
+        ([-9, 1, 5, 3], (None, None, None), 2),
+    ],
+)
+def test_nearest_misleading_cloud_wins(margins, costs, kept):
+    points = torch.zeros(1, 2, 3)
+    result = Scripted(costs=costs)(scripted(margins), points, torch.tensor([0]))
+    assert torch.equal(result.points, points + kept)
+    assert bool(result.success) == (margins[kept] > 0)
+    assert torch.isinf(result.eps).all() and result.norm == "none"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adds(Attack):
+    """Adds eps points at the origin, then tries them elsewhere."""
+
+    norm = "count"
+    changes_count = True
+
+    def _run(self, search: Search) -> None:
+        index = torch.arange(len(search.labels))
+        for place in (0.0, 1.0, 2.0):
+            added = search.clean.new_full((len(index), int(self.eps), 3), place)
+            points = torch.cat([search.clean[index], added], dim=1)
+            search.consider(points, search.logits(points, index), index)
+            index = search.open(index)
+
+
+@pytest.mark.parametrize(
+    ("margins", "kept"), [([-1, -9, 2, 1], 1.0), ([5, -3, -2, -4], 1)]
+)
+def test_clouds_with_more_points_start_without_a_best_one(margins, kept):
+    points, labels = clouds(2, 5), torch.tensor([0, 0])
+    result = Adds(eps=3)(scripted(margins), points, labels)
+    assert result.points.shape == (2, 8, 3)
+    assert torch.equal(result.points[:, :5], points)
+    assert (result.points[:, 5:] == kept).all()
+    # The clean cloud is no candidate, though its margin may be the largest.
+    assert bool(result.success.all()) == (max(margins[1:]) > 0)
+    assert result.correct_before.all() == (margins[0] < 0)
+    assert result.l2.isnan().all() and result.displacement.isnan().all()
+    assert torch.isfinite(result.chamfer).all()
+    joined = AttackResult.concatenate([result, result])
+    assert joined.points.shape == (4, 8, 3) and joined.knn_smoothness.shape == (4,)
+    nothing = Adds(eps=0)(scripted(margins), points, labels)
+    assert torch.equal(nothing.points, points)
+
+
+def test_budgets_fit_the_norm(linear):
+    with pytest.raises(ValueError, match="whole number of points; received 1"):
+        Adds(eps=1.5)
+    with pytest.raises(ValueError, match="one number of points for all clouds"):
+        Adds(eps=(1, 2))
+    with pytest.raises(ValueError, match="0 or above, and finite; received inf"):
+        Adds(eps=math.inf)
+    with pytest.raises(ValueError, match="0 or above, and finite; received inf"):
+        PGD(eps=math.inf)
+    with pytest.raises(
+        ValueError, match=r"infinite: Scripted has no budget.*Leave eps"
+    ):
+        Scripted(costs=(), eps=0.1)
+    with pytest.raises(ValueError, match="0 or above, and finite; received nan"):
+        Scripted(costs=(), eps=math.nan)
+    # Of budgets for each cloud the finite ones are held against the object.
+    points, labels = labelled(linear, 2)
+    assert FAB(eps=(math.inf, 0.1))(linear, points, labels).eps.tolist()[0] == math.inf
+    with pytest.raises(ValueError, match="larger than the object"):
+        FAB(eps=(math.inf, 1e3))(linear, points, labels)
+
+
+def test_knn_smoothness_by_a_slow_loop():
+    points = clouds(3, 40).double()
+    points[0, 0] = torch.tensor([3.0, 3.0, 3.0])  # an outlier
+    found = knn_smoothness(points)
+    for cloud, value in zip(points, found, strict=True):
+        distances = []
+        for i, point in enumerate(cloud):
+            others = torch.cat([cloud[:i], cloud[i + 1 :]])
+            squared = (others - point).square().sum(1)
+            distances.append(squared.sort().values[:5].mean())
+        distances = torch.stack(distances)
+        limit = distances.mean() + 1.05 * distances.std()
+        expected = torch.where(distances > limit, distances, 0.0).mean()
+        torch.testing.assert_close(value, expected)
+    assert found[0] > 2 * found[1]
+    assert torch.equal(knn_smoothness(torch.zeros(1, 9, 3)), torch.zeros(1))
+    assert torch.autograd.gradcheck(knn_smoothness, points[:, :12].requires_grad_(True))
+    with pytest.raises(ValueError, match="at least 6 points"):
+        knn_smoothness(points[:, :5])
+
+
+def test_distances_are_the_same_in_tiles(monkeypatch, linear):
+    a, b = clouds(3, 50), clouds(3, 70, seed=2)
+    functions = (geometry.chamfer_distance, geometry.hausdorff_distance)
+    whole = [function(a, b) for function in functions]
+    nearest = geometry.knn(a, b, 4)
+    monkeypatch.setattr(geometry, "_PAIRS", 3 * 70 * 7)  # seven rows at once
+    for function, expected in zip(functions, whole, strict=True):
+        torch.testing.assert_close(function(a, b), expected)
+    for tiled, expected in zip(geometry.knn(a, b, 4), nearest, strict=True):
+        torch.testing.assert_close(tiled, expected)
+    points, labels = labelled(linear, 3)
+    result = PGD(eps=0.1)(linear, points, labels)
+    assert result.knn_smoothness.shape == (3,)
+    few = PGD(eps=0.1)(linear, points[:, :5], labels)
+    assert few.knn_smoothness.isnan().all()

@@ -12,11 +12,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mrpd_tutorial"
 FLOORS = (
-    {"_torchvision", "checks", "geometry", "runtime"},
+    {"_torchvision", "checks", "fingerprint", "geometry", "runtime"},
     {"corruptions", "data", "losses", "metrics", "projection"},
     {"models", "zoo"},
     {"attacks", "defenses"},
-    {"distill", "evaluate", "hardened", "result_card"},
+    {"bench", "distill", "evaluate", "hardened", "result_card", "sweep"},
     {"plotting", "widgets", "exercises", "report", "cli", "demo"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -12,6 +12,11 @@
   criterion "success" the first misleading cloud is returned, and that cloud leaves the
   batch at once: success is the same, the confidence lower. Clouds that are to be shown
   to other models (static, transfer) should be made with "confidence".
+- Attacks that look for the nearest misleading cloud (`minimal`) compare misleading
+  clouds by their own distance instead of by the margin. Their budget may be infinite.
+- Attacks that add or remove points (`changes_count`) return clouds of M points; N are
+  given. Their budget is in the norm "count": how many points. The clean cloud is no
+  candidate, unless that number is 0.
 - All randomness comes from one seed per cloud, drawn from `generator` in the order of
   the clouds. So a cloud's result does not depend on `batch_size` or on its neighbours
   (up to the model's own rounding), and attacking a data set in parts with one generator
@@ -21,6 +26,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -69,9 +75,15 @@ def random_target_labels(
 class Attack(ABC):
     """What all attacks share; see the module's docstring for what they promise.
 
+    Classes say what they are: `norm` is the norm of the budget ("per_point", "l2",
+    "linf", "count" or, without a budget, "none"), `minimal`, `changes_count`, and
+    `min_points`, the fewest points a cloud must have.
+
     Args:
         eps: the budget in the attack's norm: one number, or one for each cloud (kept
-            as a tuple of floats).
+            as a tuple of floats). Infinite where the norm is "none", and where a
+            `minimal` attack is to have no bound. With the norm "count" one whole
+            number for all clouds: a batch has one number of points.
         batch_size: clouds worked on at once; changes memory and speed only.
         criterion: "confidence" (search to the end, return the largest margin) or
             "success" (stop a cloud as soon as it misleads).
@@ -83,8 +95,10 @@ class Attack(ABC):
     criterion: str = "confidence"
     allow_training_mode: bool = False
 
-    norm = "none"
-    min_points = 1
+    norm: ClassVar[str] = "none"
+    minimal: ClassVar[bool] = False
+    changes_count: ClassVar[bool] = False
+    min_points: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         eps = self.eps
@@ -93,13 +107,27 @@ class Attack(ABC):
         if isinstance(eps, (list, tuple)):
             eps = tuple(float(value) for value in eps)
         for value in eps if isinstance(eps, tuple) else (eps,):
-            if not 0 <= value < float("inf"):
-                raise ValueError(
-                    f"eps must be 0 or above, and finite; received {value}."
-                )
+            self._check_eps(value)
+        if self.norm == "count" and isinstance(eps, tuple):
+            raise ValueError(
+                "eps must be one number of points for all clouds, whose batch has one "
+                f"shape; received {len(eps)}. Call the attack once for each number."
+            )
         object.__setattr__(self, "eps", eps)
         check_positive("batch_size", self.batch_size)
         check_choice("criterion", self.criterion, ("confidence", "success"))
+
+    def _check_eps(self, value: float) -> None:
+        name, infinite = type(self).__name__, value == float("inf")
+        if not value >= 0 or (infinite and self.norm != "none" and not self.minimal):
+            raise ValueError(f"eps must be 0 or above, and finite; received {value}.")
+        if self.norm == "none" and not infinite:
+            raise ValueError(
+                f"eps must be infinite: {name} has no budget, it looks for a small "
+                f"change by itself; received {value}. Leave eps out."
+            )
+        if self.norm == "count" and value % 1:
+            raise ValueError(f"eps must be a whole number of points; received {value}.")
 
     @abstractmethod
     def _run(self, search: Search) -> None:
@@ -124,7 +152,9 @@ class Attack(ABC):
                 f"eps must be one number or one for each of the {len(points)} clouds; "
                 f"received {len(self.eps)}."
             )
-        self._check_budget(points, eps)
+        finite = torch.isfinite(eps)
+        if bool(finite.any()):
+            self._check_budget(points[finite], eps[finite])
         return eps
 
     def __call__(
@@ -191,12 +221,15 @@ class Attack(ABC):
                         torch.Generator().manual_seed(seed) for seed in seeds[part]
                     ],
                     stop_at_success=self.criterion == "success",
+                    changes_count=self.changes_count,
+                    part=part,
                 )
                 self._run(search)
                 results.append(self._result(search))
-        return AttackResult.concatenate(results)
+        return type(results[0]).concatenate(results)
 
     def _result(self, search: Search) -> AttackResult:
+        assert search.best is not None, f"{type(self).__name__} considered no cloud"
         return AttackResult(
             points=search.best,
             clean=search.clean,

@@ -16,10 +16,13 @@ from torch import Tensor
 __all__ = [
     "NORMS",
     "check_budget",
+    "dual_size",
+    "extent",
     "project",
     "random_displacement",
     "size",
     "steepest",
+    "unit",
 ]
 
 NORMS = ("per_point", "l2", "linf")
@@ -34,8 +37,21 @@ def size(displacement: Float[Tensor, "B N 3"], norm: str) -> Float[Tensor, "B"]:
     return displacement.abs().amax(dim=(1, 2))
 
 
-def _unit(vectors: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Vectors of length 1 over `dims`; zeros stay zeros.
+def extent(points: Float[Tensor, "B N 3"], norm: str) -> Float[Tensor, "B"]:
+    """The size of a displacement that carries every point across the whole object.
+
+    Twice the largest distance from the centroid; sqrt(N) times that for "l2". 0 for a
+    cloud whose points are all equal, though rounding gives it some distance.
+    """
+    centred = points - points.mean(dim=1, keepdim=True)
+    diameter = 2 * centred.norm(dim=-1).amax(1)
+    rounding = 2e-6 * points.abs().amax(dim=(1, 2))
+    diameter = torch.where(diameter > rounding, diameter, 0.0)
+    return diameter * (points.shape[1] ** 0.5 if norm == "l2" else 1.0)
+
+
+def unit(vectors: Tensor, dims: tuple[int, ...] = (1, 2)) -> Tensor:
+    """Vectors (B, N, 3) of length 1 over `dims`; zeros stay zeros.
 
     Dividing by the largest entry first keeps the squares of tiny gradients above the
     smallest float: a confident model would otherwise seem to have no gradient.
@@ -53,10 +69,19 @@ def steepest(gradient: Float[Tensor, "B N 3"], norm: str) -> Float[Tensor, "B N 
     the gradient's sign. Zero gradients do not move.
     """
     if norm == "per_point":
-        return _unit(gradient, (2,))
+        return unit(gradient, (2,))
     if norm == "l2":
-        return _unit(gradient, (1, 2))
+        return unit(gradient, (1, 2))
     return gradient.sign()
+
+
+def dual_size(gradient: Float[Tensor, "B N 3"], norm: str) -> Float[Tensor, "B"]:
+    """How much a loss with this gradient can rise for each unit of the norm.
+
+    The dual norm: per_point, the sum of the points' gradient lengths; l2, the length of
+    the cloud's gradient; linf, the sum of absolute entries.
+    """
+    return (gradient * steepest(gradient, norm)).sum((1, 2))
 
 
 def project(
@@ -132,10 +157,8 @@ def check_budget(
         ValueError: if eps exceeds the object's diameter (times sqrt(N) for "l2").
             Clouds whose points are all equal have no size and are let through.
     """
-    centred = points - points.mean(dim=1, keepdim=True)
-    diameter = 2 * centred.norm(dim=-1).amax(1)
-    limit = diameter * (points.shape[1] ** 0.5 if norm == "l2" else 1.0)
-    wrong = (eps > limit) & (diameter > 1e-6)
+    limit = extent(points, norm)
+    wrong = (eps > limit) & (limit > 0)
     if bool(wrong.any()):
         first = int(wrong.nonzero()[0])
         raise ValueError(

@@ -3,19 +3,18 @@
 import dataclasses
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from mrpd_tutorial.attacks import norms
-from mrpd_tutorial.attacks.base import Attack
+from mrpd_tutorial.attacks.ascent import Ascent, if_defense_eps
 from mrpd_tutorial.attacks.search import Search
-from mrpd_tutorial.checks import check_choice, check_positive
+from mrpd_tutorial.checks import check_positive
 
 __all__ = ["PGD"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PGD(Attack):
+class PGD(Ascent):
     """Climb the loss by the norm's steepest step, and return to the ball after each.
 
     Implements Madry et al. 2018 [arXiv 1706.06083], x <- Proj(x + step_size * d(g)),
@@ -34,6 +33,7 @@ class PGD(Attack):
         restarts: independent tries; the best cloud of all counts.
         random_start: begin at a random cloud in the ball instead of the clean one.
         loss: "ce" or "margin" (best wrong logit minus true logit).
+        confidence: a cloud's try ends when its margin exceeds this; None: never.
 
     Raises:
         ValueError: on a setting out of range; at the call, if eps exceeds the object.
@@ -47,21 +47,12 @@ class PGD(Attack):
         True
     """
 
-    norm: str = "per_point"
-    steps: int = 10
-    step_size: float | None = None
     restarts: int = 1
     random_start: bool = True
-    loss: str = "ce"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("norm", self.norm, norms.NORMS)
-        check_choice("loss", self.loss, ("ce", "margin"))
-        check_positive("steps", self.steps)
         check_positive("restarts", self.restarts)
-        if self.step_size is not None:
-            check_positive("step_size", self.step_size)
         if self.restarts > 1 and not self.random_start:
             raise ValueError(
                 f"restarts must be 1 without a random start; received {self.restarts}. "
@@ -86,8 +77,27 @@ class PGD(Attack):
         settings = cls(eps=0.08, norm="l2", steps=20, step_size=0.004)
         return dataclasses.replace(settings, **changes)
 
-    def _check_budget(self, points: Tensor, eps: Tensor) -> None:
-        norms.check_budget(points, eps, self.norm)
+    @classmethod
+    def if_defense(cls, num_points: int = 1024, **changes) -> "PGD":
+        """IF-Defense's [arXiv 2010.05272]: L2 0.08 * sqrt(3N), 50 steps of eps / 50.
+
+        The margin loss with confidence 0, from a random start of +-eps / sqrt(3N) for
+        each coordinate; its tables are targeted at random classes. Its projection is
+        around the noisy start; ours is around the clean cloud.
+        """
+        eps = if_defense_eps(num_points)
+        settings = cls(
+            eps=eps,
+            norm="l2",
+            steps=50,
+            step_size=eps / 50,
+            loss="margin",
+            confidence=0.0,
+        )
+        return dataclasses.replace(settings, **changes)
+
+    def _step_sizes(self, eps: Tensor) -> Tensor:
+        return 2.5 * eps / self.steps
 
     def _run(self, search: Search) -> None:
         for _ in range(self.restarts):
@@ -100,30 +110,3 @@ class PGD(Attack):
                 )
                 current = norms.project(current, start, search.eps[index], self.norm)
             self._climb(search, index, current)
-
-    def _climb(self, search: Search, index: Tensor, current: Tensor) -> None:
-        """Take `steps` steps from `current` with the clouds at `index`."""
-        if self.step_size is None:
-            step_sizes = 2.5 * search.eps / self.steps
-        else:
-            step_sizes = search.eps.new_full(search.eps.shape, self.step_size)
-        objective = search.cross_entropy if self.loss == "ce" else search.margin
-        for _ in range(self.steps):
-            if not len(index):
-                return
-            current = current.detach().requires_grad_(True)
-            logits = search.logits(current, index)
-            search.consider(current, logits, index)
-            gradient = search.gradient(objective(logits, index), current, index)
-            ascent = norms.steepest(gradient, self.norm)
-            moved = current.detach() + step_sizes[index][:, None, None] * ascent
-            moved = norms.project(
-                search.clean[index], moved, search.eps[index], self.norm
-            )
-            # Solved clouds leave. Those just solved took part in one backward pass too
-            # many: cheaper than running the others twice.
-            still = ~search.success[index] | (not search.stop_at_success)
-            index, current = index[still], moved[still]
-        if len(index):
-            with torch.no_grad():
-                search.consider(current, search.logits(current, index), index)

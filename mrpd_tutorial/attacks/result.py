@@ -75,8 +75,15 @@ class AttackResult:
         """(B,) largest distance of a point to the other cloud, both ways."""
         return self._by_cloud(geometry.hausdorff_distance)
 
+    @cached_property
+    def knn_smoothness(self) -> Float[Tensor, "B"]:
+        """(B,) see geometry.knn_smoothness; NaN for clouds of 5 points or fewer."""
+        if self.points.shape[1] <= 5:
+            return self.points.new_full((len(self.points),), torch.nan)
+        return torch.cat([geometry.knn_smoothness(a) for a in self.points.split(1)])
+
     def _by_cloud(self, distance) -> Tensor:
-        # All pairs of points, for one cloud at a time: N x M numbers, not B x N x M.
+        # One cloud at a time, and geometry works in tiles: never all pairs of all.
         pairs = zip(self.points.split(1), self.clean.split(1), strict=True)
         return torch.cat([distance(a, b) for a, b in pairs])
 
@@ -87,10 +94,14 @@ class AttackResult:
 
     @classmethod
     def concatenate(cls, results: Sequence["AttackResult"]) -> "AttackResult":
-        """One result for the clouds of several, in order."""
-        joined = {
-            field.name: torch.cat([getattr(result, field.name) for result in results])
-            for field in fields(cls)
-            if field.name != "norm"
-        }
-        return cls(**joined, norm=results[0].norm)
+        """One result for the clouds of several, in order.
+
+        What is not one number for each cloud (the norm) is that of the first.
+        """
+        joined = {}
+        for name in (field.name for field in fields(cls)):
+            values = [getattr(result, name) for result in results]
+            joined[name] = (
+                torch.cat(values) if isinstance(values[0], Tensor) else values[0]
+            )
+        return cls(**joined)
