@@ -1,6 +1,7 @@
 """Shared fixtures: where real data is, and shape checks at run time."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,17 @@ def golden_dir(data_dir: Path) -> Path:
 def checkpoints_dir(data_dir: Path) -> Path:
     """Published weights: MRPD_CHECKPOINTS_DIR, or `checkpoints`."""
     return _sibling(data_dir, "checkpoints", "MRPD_CHECKPOINTS_DIR")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums in parallel round by the batch's size, which an optimiser amplifies."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

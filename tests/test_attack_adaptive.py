@@ -21,6 +21,8 @@ from mrpd_tutorial.defenses import SOR, SRS, Defended
 from mrpd_tutorial.geometry import farthest_point_sampling, gather_points
 from mrpd_tutorial.runtime import generator
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def on_grid(points: Tensor) -> Tensor:
     """A masking defense: points snap to a fine grid, which has a gradient of zeros."""

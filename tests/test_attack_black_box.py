@@ -19,6 +19,8 @@ from mrpd_tutorial.attacks.square import SquareAttack, patch_share
 from mrpd_tutorial.attacks.transfer import Transfer
 from mrpd_tutorial.runtime import generator
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETTINGS = {"per_point": 0.15, "l2": 1.0, "linf": 0.1}
 
 

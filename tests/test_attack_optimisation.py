@@ -29,6 +29,8 @@ from mrpd_tutorial.attacks.optimise import Adam, minimise, ranked_cost
 from mrpd_tutorial.attacks.search import Search
 from mrpd_tutorial.runtime import generator
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MODES = ("chamfer", "hausdorff", "cluster", "object")
 ATTACKS = {
     "CWPerturb": CWPerturb.quick(steps=12, search_steps=3),

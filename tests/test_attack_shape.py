@@ -39,6 +39,8 @@ from mrpd_tutorial.attacks.surface import (
 from mrpd_tutorial.geometry import farthest_point_sampling
 from mrpd_tutorial.runtime import generator
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def blur(points: Tensor) -> Tensor:
     """An auto-encoder of a kind: three quarters of each point, the rest another's."""

@@ -21,6 +21,8 @@ from mrpd_tutorial import attacks, geometry
 from mrpd_tutorial.attacks.norms import NORMS, size
 from mrpd_tutorial.runtime import generator
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def every(keep=lambda case: True):
     """Run a test for each case of the table that `keep` is true of."""
