@@ -22,7 +22,7 @@ from typing import Any
 from mrpd_tutorial.data import load_dataset
 from mrpd_tutorial.distill import DistillConfig, HardenedStudent, inference_cost
 from mrpd_tutorial.distill.cache import FeatureCache
-from mrpd_tutorial.distill.features import FeatureMaker
+from mrpd_tutorial.distill.feature_maker import FeatureMaker
 from mrpd_tutorial.distill.training import Training
 from mrpd_tutorial.runtime import environment_summary, tune_allocator, write_json
 from mrpd_tutorial.zoo import load_lab

@@ -13,7 +13,7 @@ from mrpd_tutorial.attacks import PGD
 from mrpd_tutorial.data import PointDataset
 from mrpd_tutorial.distill import DistillConfig, HardenedStudent, distill
 from mrpd_tutorial.distill.cache import FeatureCache, module_digest
-from mrpd_tutorial.distill.features import FeatureMaker
+from mrpd_tutorial.distill.feature_maker import FeatureMaker
 from mrpd_tutorial.distill.objective import Objective
 from mrpd_tutorial.distill.training import draw_batches, learning_rate
 from mrpd_tutorial.models.classifier import LOGIT_SCALE

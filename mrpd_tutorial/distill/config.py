@@ -15,12 +15,14 @@ TEACHERS = ("image", "point", "text")
 
 _CHOICES = {
     "gate": ("class", "none", "batch_position"),
+    "text_contrast": ("batch", "classes"),
     "floor_gradient": ("passes", "stops"),
     "schedule": ("mixed", "clean_then_attacked", "clean", "attacked"),
     "image_teacher_input": ("student_input", "clean"),
     "point_teacher_input": ("student_input", "clean"),
     "image_views": ("teacher", "released"),
     "attack_targets": ("none", "random"),
+    "attacked_through": ("undefended", "prompts"),
     "selection": ("mean", "attacked", "last"),
     "selection_split": ("val", "any"),
 }
@@ -50,6 +52,9 @@ class DistillConfig:
         teachers: which teach, of "image", "point" and "text".
         gate: "class" (Eqs. 5-6), "none", or "batch_position" (the released mistake).
         k: the gate's k.
+        text_contrast: what a student feature is told from, in the text loss: the texts
+            of the "batch" (Eq. 7; clouds of one class are each other's negatives), or
+            of all "classes", once each: cross-entropy over the C class texts, ungated.
         text_gated: whether the text loss is gated too, as in Algorithm 1. A text
             feature always ranks its own class first, so this gate is open unless two
             classes share a text.
@@ -63,10 +68,15 @@ class DistillConfig:
         point_teacher_input: the cloud that the point teacher sees; Eq. 4: "clean".
         image_views: "teacher" (those of the lab's image teacher), or "released" (one).
         colour: grey value of the points, for student and point teacher.
-        attack: makes the attacked clouds, once, on the undefended student.
+        attack: makes the attacked clouds.
         attack_targets: "none" (untargeted), or "random" wrong classes.
-        selection: which epoch is kept: the best "mean" of clean and static accuracy,
-            the best "attacked" accuracy (static), or the "last". Of equals, the last.
+        attacked_through: "undefended": once, on the undefended student (the paper);
+            "prompts": anew for each batch, through the prompts as they are by then, and
+            for val after each epoch (adversarial training [arXiv 1706.06083]).
+        average: 0 keeps the last step's values; d > 0 keeps a moving average of all
+            that is learned, with decay min(d, (1 + t) / (10 + t)) at step t.
+        selection: which epoch is kept: the best "mean" of clean and attacked accuracy
+            on val, the best "attacked" accuracy, or the "last". Of equals, the last.
         selection_split: "val" refuses a val set that is a test split; "any" does not.
         normalise_text_at_inference: whether stored text features have unit norm.
         seed: of prompts, context, order of clouds, coins and attacks.
@@ -89,6 +99,7 @@ class DistillConfig:
     teachers: tuple[str, ...] = TEACHERS
     gate: str = "class"
     k: int = 1
+    text_contrast: str = "batch"
     text_gated: bool = True
     temperature: float = 0.07
     weight_floor: float = -1.0
@@ -100,6 +111,8 @@ class DistillConfig:
     colour: float = 0.4
     attack: Attack = field(default_factory=PGD.quick)
     attack_targets: str = "none"
+    attacked_through: str = "undefended"
+    average: float = 0.0
     selection: str = "mean"
     selection_split: str = "val"
     normalise_text_at_inference: bool = True
@@ -139,6 +152,7 @@ class DistillConfig:
         check_between("final_learning_rate", last, 0, first)
         for name in ("prompt_std", "context_std", "weight_decay"):
             check_between(name, getattr(self, name), 0, 1e3)
+        check_between("average", self.average, 0, 1 - 1e-9)
         check_between("weight_floor", self.weight_floor, -100, 0)
         check_between("colour", self.colour, 0, 1)
         if self.batch_size < 2:

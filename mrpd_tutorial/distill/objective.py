@@ -111,7 +111,11 @@ class Objective(nn.Module):
         for teacher, tau in zip(config.teachers, taus, strict=True):
             reference = references[teacher]
             gate = self._gate(teacher, reference.detach(), texts.detach(), labels)
-            losses[teacher] = gated_contrastive_loss(student, reference, gate, tau)
+            if teacher == "text" and config.text_contrast == "classes":
+                losses[teacher] = F.cross_entropy(student @ texts.T / tau, labels)
+                gate = torch.ones_like(gate)
+            else:
+                losses[teacher] = gated_contrastive_loss(student, reference, gate, tau)
             passed[teacher] = float(gate.float().mean())
         return StepLosses(
             total=self.weighting(losses),

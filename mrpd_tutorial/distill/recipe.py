@@ -11,7 +11,7 @@ from mrpd_tutorial.checks import check_points
 from mrpd_tutorial.data import PointDataset
 from mrpd_tutorial.distill.cache import FeatureCache
 from mrpd_tutorial.distill.config import DistillConfig
-from mrpd_tutorial.distill.features import FeatureMaker
+from mrpd_tutorial.distill.feature_maker import FeatureMaker
 from mrpd_tutorial.distill.folder import RunFolder
 from mrpd_tutorial.distill.hardened import HardenedStudent
 from mrpd_tutorial.distill.training import Training, in_order
@@ -36,7 +36,8 @@ class DistillResult:
         history: one dict an epoch, all with the same keys: epoch (from 1),
             learning_rate, loss; for each teacher used loss_*, pass_* (share of clouds
             its gate let through), weight_* (1 / sigma^2) and temperature_*, as they are
-            after the epoch; val_clean, val_attacked (static), val_score.
+            after the epoch; val_clean, val_attacked (static, or through the
+            prompts: see DistillConfig.attacked_through), val_score.
         best_epoch: the epoch that was kept.
         undefended: val_clean and val_attacked of the student without prompts.
         config: the settings.

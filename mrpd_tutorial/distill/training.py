@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from mrpd_tutorial.attacks import random_target_labels
+from mrpd_tutorial.distill.average import MovingAverage
 from mrpd_tutorial.distill.config import DistillConfig
 from mrpd_tutorial.distill.features import Features, seed_of
 from mrpd_tutorial.distill.folder import RunFolder, optimizer_state, restore
+from mrpd_tutorial.distill.hardened import HardenedStudent
 from mrpd_tutorial.distill.objective import Objective
 from mrpd_tutorial.runtime import generator
 from mrpd_tutorial.zoo import Lab
@@ -36,6 +39,7 @@ class Training:
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
         )
+        self.average = MovingAverage(self.objective, config.average)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.best_epoch = 0
@@ -81,7 +85,10 @@ class Training:
             group["lr"] = rate
         sums: dict[str, float] = {}
         for index, attacked in draw_batches(config, epoch, len(train)):
-            step = self.objective(train.batch(index, attacked))
+            made = None
+            if config.attacked_through == "prompts" and bool(attacked.any()):
+                made = self._attack(train, index[attacked], epoch)
+            step = self.objective(train.batch(index, attacked, made))
             total = step.total.item()
             if not math.isfinite(total):
                 raise ValueError(
@@ -93,6 +100,7 @@ class Training:
             nn.utils.clip_grad_norm_(self.objective.parameters(), config.gradient_clip)
             self.optimizer.step()
             self.objective.weighting.project_()
+            self.average.update()
             values = {"loss": total}
             values |= {f"loss_{name}": v for name, v in step.losses.items()}
             values |= {f"pass_{name}": v for name, v in step.passed.items()}
@@ -104,37 +112,77 @@ class Training:
         row |= {f"weight_{name}": value for name, value in weights.items()}
         temperatures = self.objective.temperatures()
         row |= {f"temperature_{name}": value for name, value in temperatures.items()}
-        with torch.no_grad():
-            texts = self.objective.class_text_features()
-        row |= self._validate(val, texts, prompted=True)
-        row["val_score"] = {
-            "mean": (row["val_clean"] + row["val_attacked"]) / 2,
-            "attacked": row["val_attacked"],
-            "last": float(epoch + 1),
-        }[config.selection]
-        best = self.history[self.best_epoch - 1]["val_score"] if self.best_epoch else -1
+        with self.average.applied():
+            with torch.no_grad():
+                texts = self.objective.class_text_features()
+            row |= self._validate(val, texts, prompted=True)
+            self._keep(row, texts)
         self.history += in_order([row], config)
-        if row["val_score"] >= best:
-            self.best_epoch = epoch + 1
-            self.best = self._snapshot(texts)
         if self.folder is not None:
             self._save()
 
-    @torch.no_grad()
+    def _keep(self, row: dict[str, float], texts: Tensor) -> None:
+        """Score the epoch, and take it if none was better."""
+        row["val_score"] = {
+            "mean": (row["val_clean"] + row["val_attacked"]) / 2,
+            "attacked": row["val_attacked"],
+            "last": row["epoch"],
+        }[self.config.selection]
+        best = self.history[self.best_epoch - 1]["val_score"] if self.best_epoch else -1
+        if row["val_score"] >= best:
+            self.best_epoch = int(row["epoch"])
+            self.best = self._snapshot(texts)
+
+    def _attack(self, data: Features, index: Tensor, epoch: int) -> Tensor:
+        """Clouds attacked through the prompts as they are, one for each of `index`."""
+        with torch.no_grad():
+            texts = self.objective.class_text_features()
+        return self._attacked(data, index, texts, self.objective.prompt, epoch)
+
+    def _attacked(
+        self,
+        data: Features,
+        index: Tensor,
+        texts: Tensor,
+        prompt: Tensor | None,
+        epoch: int,
+    ) -> Tensor:
+        config = self.config
+        victim = HardenedStudent(
+            self.lab.student,
+            texts,
+            self.class_names,
+            prompt=prompt,
+            colour=config.colour,
+        )
+        labels, targets = data.labels[index], None
+        seed = seed_of(config.seed, "through", epoch, int(index[0]))
+        if config.attack_targets == "random":
+            targets = random_target_labels(
+                labels, len(self.class_names), generator(seed)
+            ).to(data.device)
+        points = data.clouds["clean"][index].to(data.device)
+        result = config.attack(
+            victim, points, labels.to(data.device), targets, generator(seed)
+        )
+        return result.points
+
     def _validate(
         self, val: Features, texts: Tensor, prompted: bool
     ) -> dict[str, float]:
-        """Accuracy on clean and static attacked val clouds."""
+        """Accuracy on clean and attacked val clouds; see `attacked_through`."""
+        prompt = self.objective.prompt if prompted else None
         accuracies = {}
         for kind in ("clean", "attacked"):
             correct = 0
             for index in torch.arange(len(val)).split(self.config.batch_size):
-                tokens = val.rows("tokens", kind, index)
-                if prompted:
-                    features = self.objective.student_features(tokens)
-                else:
-                    features = self.lab.student.forward_tokens(tokens)
-                predicted = (features @ texts.T).argmax(1)
+                made = None
+                if kind == "attacked" and self.config.attacked_through == "prompts":
+                    made = self._attacked(val, index, texts, prompt, -1)
+                with torch.no_grad():
+                    tokens = val.rows("tokens", kind, index, made)
+                    features = self.lab.student.forward_tokens(tokens, prompt)
+                    predicted = (features @ texts.T).argmax(1)
                 correct += int((predicted.cpu() == val.labels[index]).sum())
             accuracies[f"val_{kind}"] = correct / len(val)
         return accuracies
@@ -152,7 +200,10 @@ class Training:
         assert self.folder is not None
         tensors = optimizer_state(self.objective, self.optimizer)
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        for name, value in self.average.values.items():
+            tensors[f"average.{name}"] = value
         info = {
+            "steps": self.average.steps,
             "history": self.history,
             "best_epoch": self.best_epoch,
             "undefended": self.undefended,
@@ -167,6 +218,12 @@ class Training:
             for name, value in tensors.items()
             if name.startswith("best.")
         }
+        averages = {
+            name.removeprefix("average."): value
+            for name, value in tensors.items()
+            if name.startswith("average.")
+        }
+        self.average.restore(averages, info["steps"])
         self.history = in_order(info["history"], self.config)
         self.best_epoch = info["best_epoch"]
         self.undefended = info["undefended"]
