@@ -4,6 +4,10 @@ from mrpd_tutorial._torchvision import ensure_torchvision
 
 ensure_torchvision()
 
+from mrpd_tutorial.models.auto_encoder import (  # noqa: E402
+    AutoEncoder,
+    load_auto_encoder,
+)
 from mrpd_tutorial.models.checkpoints import load_uni3d  # noqa: E402
 from mrpd_tutorial.models.classifier import (  # noqa: E402
     ImageClassifier,
@@ -32,6 +36,7 @@ from mrpd_tutorial.models.third_party import (  # noqa: E402
 __all__ = [
     "DGCNN",
     "PAPER_MODELS",
+    "AutoEncoder",
     "ImageClassifier",
     "ImageTeacher",
     "PUNet",
@@ -42,6 +47,7 @@ __all__ = [
     "TextTeacher",
     "ZeroShotClassifier",
     "build_clip",
+    "load_auto_encoder",
     "load_clip",
     "load_dup_net",
     "load_learning3d_pointnet",

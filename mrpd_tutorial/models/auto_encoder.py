@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mrpd_tutorial.checks import check_points, check_positive
-from mrpd_tutorial.runtime import load_tensors
+from mrpd_tutorial.runtime import embedded_data, load_tensors
 
 __all__ = ["AutoEncoder", "AutoEncoderConfig", "load_auto_encoder"]
 
@@ -105,8 +105,11 @@ class AutoEncoder(nn.Module):
         return {"model": "auto_encoder", "config": asdict(self.config)}
 
 
-def load_auto_encoder(path: str | os.PathLike) -> AutoEncoder:
+def load_auto_encoder(path: str | os.PathLike | None = None) -> AutoEncoder:
     """Load what scripts/train_auto_encoder.py wrote.
+
+    Args:
+        path: the file; None takes the one that travels with the package.
 
     Returns:
         The auto-encoder in evaluation mode, in float32 on the CPU, parameters frozen.
@@ -114,6 +117,8 @@ def load_auto_encoder(path: str | os.PathLike) -> AutoEncoder:
     Raises:
         ValueError: if the file is missing, damaged or holds another model.
     """
+    if path is None:
+        path = embedded_data() / "lab_tiny" / "auto_encoder.safetensors"
     try:
         tensors, info = load_tensors(path)
     except ValueError as error:

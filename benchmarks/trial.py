@@ -1,0 +1,329 @@
+"""MRPD on trial: defenses and prompts against static, transfer and adaptive attacks.
+
+    python benchmarks/trial.py train  --out build/trial --data modelnet40 --root FOLDER
+    python benchmarks/trial.py attack --out build/trial --data modelnet40 --root FOLDER
+    python benchmarks/trial.py card   --out build/trial --data modelnet40 --root FOLDER
+
+`train` makes the prompts (each run in a folder of its own, resumed after a kill);
+`attack` measures cell by cell and can be stopped and started again, or run by several
+processes (RANK and WORLD_SIZE, as torchrun sets them); `card` writes
+results/trial_DATA.json and .md from the cells that are there. Without --data it runs on
+`objects`, which travels with the package.
+
+Settings of the prompts were chosen on val, the test clouds are seen by `attack` alone.
+Iterations are fewer than published: `curve`, another part, shows on val what more of
+them would do.
+"""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mrpd_tutorial.attacks import (
+    AOF,
+    APGD,
+    PGD,
+    AdvPC,
+    Attack,
+    CWAdd,
+    CWPerturb,
+    KNNAttack,
+    PointAutoAttack,
+    SaliencyDrop,
+)
+from mrpd_tutorial.data import PointDataset, load_dataset
+from mrpd_tutorial.defenses import (
+    SOR,
+    SRS,
+    Defended,
+    DUPNet,
+    LinearHead,
+    adversarial_training,
+)
+from mrpd_tutorial.distill import DistillConfig, HardenedStudent, distill
+from mrpd_tutorial.evaluate import evaluate
+from mrpd_tutorial.models import load_auto_encoder
+from mrpd_tutorial.models.classifier import LOGIT_SCALE
+from mrpd_tutorial.runtime import (
+    atomic_path,
+    environment_summary,
+    load_tensors,
+    read_json,
+    save_tensors,
+    tune_allocator,
+    write_json,
+)
+from mrpd_tutorial.sweep import Sweep, sweep
+from mrpd_tutorial.zoo import Lab, load_lab
+from mrpd_tutorial.zoo_victims import load_victim
+
+EPS = (
+    0.05  # per point, of PGD and PointAutoAttack; the second, smaller one is beside it
+)
+SMALL_EPS = 0.02
+UNDEFENDED, SURROGATE = "no defense", "PointNet"
+QUICK = {
+    "epochs": 40,
+    "batch_size": 32,
+    "learning_rate": 0.1,
+    "final_learning_rate": 1e-3,
+}
+
+
+def recipes() -> dict[str, DistillConfig]:
+    """What is distilled, by the name in the table."""
+    through = DistillConfig.adaptive()
+    return {
+        "MRPD as released": DistillConfig.released(**QUICK),
+        "MRPD": DistillConfig.quick(),
+        "MRPD, deep prompts": DistillConfig.quick(
+            prompt_depth=4, prompt_tokens=30, prompt_std=0.02
+        ),
+        "MRPD, attacked through prompts": through,
+        "adversarial training (prompts)": DistillConfig.adaptive(teachers=("text",)),
+    }
+
+
+def data(args: argparse.Namespace, split: str) -> PointDataset:
+    """A split with 1024 points a cloud, cut evenly over its classes."""
+    wanted = {"train": args.train, "val": args.val, "test": args.test}[split]
+    clouds = load_dataset(args.data, split, args.root).subsample_points(1024)
+    return clouds if wanted is None else clouds.limit(wanted, seed=0)
+
+
+def train(args: argparse.Namespace, lab: Lab) -> None:
+    """Distil every recipe and train the head, each kept in its folder."""
+    clouds, val = data(args, "train"), data(args, "val")
+    for name, config in recipes().items():
+        if args.only and name not in args.only:
+            continue
+        distill(lab, clouds, val, config, args.out / "runs" / slug(name))
+    path = args.out / "runs" / "head.safetensors"
+    if path.exists() or (args.only and "head" not in args.only):
+        return
+    head = new_head(lab, clouds)
+    history = adversarial_training(
+        head,
+        {"weight": head.weight, "bias": head.bias},
+        clouds.points,
+        clouds.labels,
+        DistillConfig.adaptive().attack,
+        val_points=val.points,
+        val_labels=val.labels,
+        epochs=5,
+        lr=1e-2,
+        clean_weight=0.5,
+    )
+    kept = {"weight": head.weight.detach(), "bias": head.bias.detach()}
+    save_tensors(path, kept, {"epochs": list(history.epochs)})
+
+
+class UnitFeatures(nn.Module):
+    """`points -> features (B, D)` of the student, unit norm."""
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(self, points: Tensor) -> Tensor:
+        return F.normalize(self.student(points), dim=-1)
+
+
+def new_head(lab: Lab, clouds: PointDataset) -> LinearHead:
+    """A linear head on the student's features that begins as the text classifier."""
+    texts = lab.class_text_features(clouds.class_names)
+    head = LinearHead(UnitFeatures(lab.student), texts.shape[1], len(texts))
+    with torch.no_grad():
+        head.weight.copy_(LOGIT_SCALE * texts)
+    return head
+
+
+def models(args: argparse.Namespace, lab: Lab, clouds: PointDataset) -> dict:
+    """Everything that is judged, by its name in the table."""
+    names = clouds.class_names
+    student = HardenedStudent(lab.student, lab.class_text_features(names), names)
+    found: dict[str, nn.Module] = {
+        UNDEFENDED: student,
+        "SRS": Defended(student, SRS(drop=500)),
+        "SOR": Defended(student, SOR.released()),
+        "DUP-Net": Defended(student, DUPNet()),
+    }
+    head, path = new_head(lab, clouds), args.out / "runs" / "head.safetensors"
+    if path.exists():
+        tensors, _ = load_tensors(path)
+        head.load_state_dict(tensors, strict=False)
+        found["adversarial training (head)"] = head.eval().requires_grad_(False)
+    for name in recipes():
+        path = args.out / "runs" / slug(name) / "prompts.safetensors"
+        if path.exists():
+            found[name] = HardenedStudent.load(path, lab.student)
+    return found
+
+
+def attacks(steps: int) -> dict[str, Attack]:
+    """The eight of the paper, and PGD at a smaller budget; `steps` updates each."""
+    searched = {"steps": steps // 2, "search_steps": 2}
+    two_views = {"steps": steps, "restarts": 1}
+    return {
+        "PGD": PGD.quick(eps=EPS, steps=steps, criterion="success"),
+        "PGD, small": PGD.quick(eps=SMALL_EPS, steps=steps, criterion="success"),
+        "Perturb": CWPerturb.quick(**searched),
+        "KNN": KNNAttack.quick(steps=steps, confidence=0.0),
+        "Add-CD": CWAdd.quick("chamfer", eps=512, **searched),
+        "Add-HD": CWAdd.quick("hausdorff", eps=512, **searched),
+        "AOF": AOF.quick(confidence=0.0, **two_views),
+        "Drop-200": SaliencyDrop.drop_200(per_round=200 // min(steps, 40)),
+        "AdvPC": AdvPC.quick(load_auto_encoder(), confidence=0.0, **two_views),
+    }
+
+
+def attack(args: argparse.Namespace, lab: Lab) -> None:
+    """Measure every cell that is missing."""
+    clouds = data(args, "test")
+    judged = models(args, lab, clouds)
+    surrogate = load_victim("pointnet").for_classes(clouds.class_names)
+    options = {"batch_size": 16, "eot_samples": 4}
+    ensemble = {
+        f"PointAutoAttack {eps:g}": PointAutoAttack.quick(eps=eps, steps=2 * args.steps)
+        for eps in (SMALL_EPS, EPS)
+    }
+    folder = args.out / f"steps_{args.steps}"
+    sweep(
+        judged,
+        clouds,
+        ensemble,
+        folder=folder / "ensemble",
+        threat_models=("adaptive",),
+        **options,
+    )
+    sweep(
+        judged,
+        clouds,
+        attacks(args.steps),
+        folder=folder / "eight",
+        undefended=UNDEFENDED,
+        surrogate={SURROGATE: surrogate},
+        **options,
+    )
+
+
+def curve(args: argparse.Namespace, lab: Lab) -> None:
+    """Accuracy left by more and more updates, on val: what few of them cost."""
+    clouds = data(args, "val").limit(args.curve_clouds, seed=0)
+    judged = models(args, lab, clouds)
+    shown = {name: judged[name] for name in (UNDEFENDED, *recipes()) if name in judged}
+    for steps in (5, 10, 20, 40, 80, 160):
+        path = args.out / "curve" / f"{steps}.json"
+        if path.exists():
+            continue
+        done = evaluate(
+            shown,
+            clouds,
+            {"APGD": APGD(eps=SMALL_EPS, steps=steps, criterion="success")}
+            | {k: v for k, v in attacks(steps).items() if k in ("PGD", "PGD, small")},
+            threat_models=("adaptive",),
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"steps": steps, "rows": done.card["rows"]})
+
+
+def card(args: argparse.Namespace) -> None:
+    """Write what is there into results/: a JSON card, and its tables as Markdown."""
+    parts = {}
+    for part in ("eight", "ensemble"):
+        folder = args.out / f"steps_{args.steps}" / part
+        if (folder / "sweep.json").exists():
+            parts[part] = Sweep.load(folder)
+    if not parts:
+        raise SystemExit(f"{args.out} holds no cells: run the part `attack` first.")
+    runs = {}
+    for name in recipes():
+        path = args.out / "runs" / slug(name) / "result.json"
+        if path.exists():
+            kept = ("config", "best_epoch", "undefended", "hardened")
+            runs[name] = {key: read_json(path)[key] for key in kept}
+    curves = sorted((args.out / "curve").glob("*.json"), key=lambda p: int(p.stem))
+    path = args.results / f"trial_{args.data}.json"
+    rows = [asdict(row) for part in parts.values() for row in part.rows]
+    write_json(
+        path,
+        {
+            "kind": "trial",
+            "steps": args.steps,
+            "missing_cells": sum(len(part.missing) for part in parts.values()),
+            "plans": {name: part.card["config"] for name, part in parts.items()},
+            "runs": runs,
+            "rows": [{k: v for k, v in row.items() if v is not None} for row in rows],
+            "notes": [note for part in parts.values() for note in part.card["notes"]],
+            "curve": [read_json(p) for p in curves],
+            "environment": environment_summary(),
+        },
+        overwrite=True,
+    )
+    with atomic_path(path.with_suffix(".md"), overwrite=True) as temporary:
+        temporary.write_text(tables(read_json(path)), encoding="utf-8")
+    print(path.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+def tables(found: dict) -> str:
+    """Accuracy in % by model and attack, one table for each threat model."""
+    rows, lines = found["rows"], []
+    shown = list(dict.fromkeys(row["model"] for row in rows))
+    clean = {row["model"]: row for row in rows if row["threat_model"] == "clean"}
+    total = next(iter(clean.values()))["n"]
+    for threat in ("adaptive", "static", "transfer"):
+        cells = {
+            (row["model"], row["attack"]): 100 * row["accuracy"]
+            for row in rows
+            if row["threat_model"] == threat
+        }
+        columns = list(dict.fromkeys(attack for _, attack in cells))
+        if not columns:
+            continue
+        lines += [f"## {threat}, accuracy in % of {total} test clouds", ""]
+        lines += ["| model | clean | " + " | ".join(columns) + " |"]
+        lines += ["|---" * (len(columns) + 2) + "|"]
+        for model in shown:
+            values = [f"{100 * clean[model]['accuracy']:.1f}"]
+            for column in columns:
+                value = cells.get((model, column))
+                values.append("" if value is None else f"{value:.1f}")
+            lines.append(f"| {model} | " + " | ".join(values) + " |")
+        lines.append("")
+    return "\n".join([*lines, *(f"- {note}" for note in dict.fromkeys(found["notes"]))])
+
+
+def slug(name: str) -> str:
+    """A name for a folder."""
+    return "".join(c if c.isalnum() else "_" for c in name)
+
+
+def main() -> None:
+    """Read the command line and run one part."""
+    parts = {"train": train, "attack": attack, "curve": curve}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", choices=(*parts, "card"))
+    parser.add_argument("--out", type=Path, default=Path("build/trial"))
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--data", default="objects")
+    parser.add_argument("--root")
+    parser.add_argument("--train", type=int, help="at most so many clouds of train")
+    parser.add_argument("--val", type=int, help="at most so many clouds of val")
+    parser.add_argument("--test", type=int, help="at most so many clouds of test")
+    parser.add_argument("--curve-clouds", type=int, default=80)
+    parser.add_argument("--steps", type=int, default=20, help="updates of an attack")
+    parser.add_argument("--only", nargs="*", help="names of recipes to train")
+    args = parser.parse_args()
+    tune_allocator()
+    if args.part == "card":
+        card(args)
+    else:
+        parts[args.part](args, load_lab("tiny"))
+
+
+if __name__ == "__main__":
+    main()
