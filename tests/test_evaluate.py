@@ -190,8 +190,8 @@ def test_a_surrogate_may_bring_its_name(data):
     assert found.row("plain", "transfer").made_on == "teacher"
     assert found.card["config"]["surrogate"] == "teacher"
     for wrong, message in (
-        ({}, "surrogate must be one model"),
-        ({"a": Other(), "b": Other()}, "surrogate must be one model"),
+        ({}, "surrogate must be models by name"),
+        ({"a": 3}, "surrogate must be models by name"),
         ({"plain": Other()}, "models calls 'plain'"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -218,7 +218,7 @@ def test_table_reads_as_text_and_as_markdown(found):
     assert "per_point 0.1" in body[-1] and "95 % interval" in body[0]
     assert any(line.startswith("| srs ~") for line in body)
     text = found.table()
-    assert "made once on plain" in text and "made on surrogate, a model" in text
+    assert "made once on plain" in text and "made on surrogate, of the" in text
     assert "~ answers differ" in text
 
 

@@ -12,7 +12,7 @@ from mrpd_tutorial.checks import check_choice, check_points
 from mrpd_tutorial.defenses.base import Defended, Defense
 from mrpd_tutorial.geometry import knn
 
-__all__ = ["BPDA", "adaptive", "passes_gradient"]
+__all__ = ["BPDA", "adaptive", "is_masked", "passes_gradient"]
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -60,6 +60,22 @@ def passes_gradient(
     if gradient is None or not bool(torch.isfinite(gradient).all()):
         return False
     return bool((gradient != 0).any(-1).any(-1).all())
+
+
+def is_masked(model: Callable[[Tensor], Tensor], points: Tensor) -> bool:
+    """Whether a defense in a chain of Defended passes no gradient; BPDA counts as one.
+
+    Args:
+        model: `points -> logits`; what is not Defended is not masked by a defense.
+        points: (B, N, 3) a few clouds to ask with.
+    """
+    if not isinstance(model, Defended):
+        return False
+    defense = model.defense
+    if isinstance(defense, BPDA) or not passes_gradient(defense, points):
+        return True
+    with torch.no_grad():
+        return is_masked(model.model, defense(points))
 
 
 class BPDA(nn.Module, Defense):
