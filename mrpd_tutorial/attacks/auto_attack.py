@@ -106,7 +106,9 @@ class PointAutoAttack(Attack):
     def paper(cls, **changes) -> "PointAutoAttack":
         """AutoAttack's numbers: 100 steps, 9 classes, 5000 queries, 20 draws.
 
-        The budget, per point 0.05, is ours.
+        The 20 draws are those of its version "rand". Ours are the budget (per point
+        0.05: its budgets are for images), "square" with p_init 0.3 instead of 0.8
+        (patches of a cloud, not of an image), and "add" and "drop", which images lack.
         """
         settings = cls(
             eps=0.05, steps=100, max_queries=5000, classes_tried=9, samples=20
