@@ -179,11 +179,12 @@ def find_models(
     if chosen is None:
         return {}
     if isinstance(chosen, Mapping):
-        most = 1 if name == "undefended" else len(chosen)
-        if not 1 <= len(chosen) <= most or not all(map(callable, chosen.values())):
+        single = name == "undefended"
+        fits = len(chosen) == 1 or (len(chosen) > 1 and not single)
+        if not fits or not all(map(callable, chosen.values())):
             raise ValueError(
-                f"{name} must be {'one model' if most == 1 else 'models by name'}, as "
-                f"in {{'point teacher': model}}; received {chosen!r:.80}."
+                f"{name} must be {'one model' if single else 'models by name'}, as in "
+                f"{{'point teacher': model}}; received {chosen!r:.80}."
             )
         for own_name, model in chosen.items():
             if models.get(own_name, model) is not model:

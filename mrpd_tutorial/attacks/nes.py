@@ -152,7 +152,7 @@ class SPSA(_Estimated):
 
     @classmethod
     def paper(cls, **changes) -> "SPSA":
-        """delta 0.01, step 0.01, margin: as in CleverHans, which the paper's authors use.
+        """delta 0.01, step 0.01, margin: as in CleverHans.
 
         100 steps of 128 pairs (a batch of 256) are ours: CleverHans has a batch of 128
         and leaves the steps open, and the paper's batches go up to 8192, more than a
