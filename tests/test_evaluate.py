@@ -58,7 +58,7 @@ def found(data):
     return evaluate(
         models,
         data,
-        PGD(eps=0.1),
+        PGD(eps=0.1, steps=10),
         undefended="plain",
         surrogate=Other(),
         progress=False,
@@ -128,12 +128,11 @@ def test_only_the_adaptive_attack_sees_the_defense(data):
 
 def test_rows_repeat_and_do_not_depend_on_the_batch_size(data):
     models = {"plain": undefended, "srs": Defended(undefended, SRS(drop=10))}
-    attack = PGD(eps=0.04)
+    attack = PGD(eps=0.04, steps=8)
 
     def correct(size, seed=0):
-        found = evaluate(
-            models, data, attack, seed=seed, batch_size=size, progress=False
-        )
+        options = {"seed": seed, "batch_size": size, "eot_samples": 2}
+        found = evaluate(models, data, attack, progress=False, **options)
         return [(row.model, row.correct) for row in found.rows]
 
     assert correct(8) == correct(8)
@@ -421,6 +420,9 @@ def test_random_models_are_attacked_over_draws_and_others_as_they_are():
         run(0, models)
 
 
+SHORT = PGD(eps=0.02, steps=3)
+
+
 class Undeclared(nn.Module):
     """Random, without saying so, from torch's global generator."""
 
@@ -430,7 +432,7 @@ class Undeclared(nn.Module):
 
 def test_random_models_that_do_not_say_so_are_found_out_and_repeat(data):
     def run():
-        found = evaluate({"m": Undeclared()}, data, PGD(eps=0.02), progress=False)
+        found = evaluate({"m": Undeclared()}, data, SHORT, progress=False)
         return found.row("m", "adaptive")
 
     state = torch.get_rng_state()
