@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from mrpd_tutorial.attacks.auto_attack import AutoAttackResult, PointAutoAttack
 from mrpd_tutorial.attacks.base import Attack
-from mrpd_tutorial.attacks.bpda import adaptive, is_masked
+from mrpd_tutorial.attacks.bpda import around, is_masked
 from mrpd_tutorial.attacks.drop import RandomDrop, SaliencyDrop
 from mrpd_tutorial.attacks.eot import EOT, is_random
 from mrpd_tutorial.attacks.result import AttackResult
@@ -139,10 +139,10 @@ class Bench:
             return model, attack.samples if random else 1, masked  # wraps it itself
         # Not the draws by which the clouds are judged: an attacker cannot know those.
         samples, seed = self.eot_samples, self.seed + 1
-        averaged = random and samples > 1
-        if masked or averaged:
-            kind = "masked" if masked else "never"
-            model = adaptive(model, samples, seed=seed, bpda=kind)
+        # Query attacks are promised their budget: every draw would count.
+        averaged = random and samples > 1 and not hasattr(attack, "max_queries")
+        if masked:
+            model = around(model)
         if averaged and not isinstance(model, EOT):
             model = EOT(model, samples, seed=seed)
         return model, model.samples if isinstance(model, EOT) else 1, masked
@@ -155,6 +155,8 @@ class Bench:
         source, results = generator(self.seed), []
         labels, targets = self.goal(attack_name)
         model, draws, bpda = self.seen(attack, victim)
+        words = f", EOT {draws}" if draws > 1 else ""
+        self.bar.set_description(f"{victim}: {attack_name}{words}")
         clocks = time.perf_counter(), time.process_time()
         with self._drawing(victim, self.seed + 1):
             for start in range(0, len(self.points), self.batch_size):

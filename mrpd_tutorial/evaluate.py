@@ -50,7 +50,8 @@ def evaluate(
 
     Attacks see what an attacker would: a random model (say, behind SRS) averaged over
     `eot_samples` draws at each step (EOT), a defense that passes no gradient through
-    BPDA; other models as they are. Attacked clouds are then shown once, a random model
+    BPDA; other models as they are. (Query attacks see one draw a query: their budget
+    counts every call.) Attacked clouds are then shown once, a random model
     by draws that begin at `seed` and that no attack has seen. Its rows carry a "~".
 
     PointAutoAttack has two adaptive rows: its worst case over all members, those that

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from victims import TinyPointNet, clouds, labelled
 
-from mrpd_tutorial.attacks import EOT, PGD, PointAutoAttack, adaptive
+from mrpd_tutorial.attacks import EOT, PGD, PointAutoAttack, SquareAttack, adaptive
 from mrpd_tutorial.corruptions import Jitter
 from mrpd_tutorial.defenses import SRS, Defended
 from mrpd_tutorial.evaluate import THREAT_MODELS, Evaluation, evaluate
@@ -421,6 +421,18 @@ def test_random_models_are_attacked_over_draws_and_others_as_they_are():
 
 
 SHORT = PGD(eps=0.02, steps=3)
+
+
+def test_query_attacks_keep_their_budget_on_random_models():
+    random = Defended(TinyPointNet().eval(), SRS(drop=12))
+    points = clouds(6)
+    random.reset(0)
+    data = points, random(points).argmax(1)
+    attack = SquareAttack(eps=0.05, max_queries=9)
+    found = evaluate({"srs": random}, data, attack, progress=False)
+    row = found.row("srs", "adaptive")
+    assert row.eot_samples == 1 and 1 < row.mean_queries <= 9
+    assert "without EOT" in found.table()
 
 
 class Undeclared(nn.Module):

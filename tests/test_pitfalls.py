@@ -45,6 +45,7 @@ from mrpd_tutorial.sweep import Protocol, choices
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+SHORT = PGD(eps=0.03, steps=3)
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "mrpd_tutorial"
 HERE = "test_pitfalls.py"
@@ -80,17 +81,16 @@ WHERE = {
 def test_every_pitfall_has_its_tests():
     listed = re.findall(r"^(\d+) ", __doc__, re.MULTILINE)
     assert [int(number) for number in listed] == list(WHERE) == list(range(1, 17))
-    for places in WHERE.values():
-        for file, words in places:
-            tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
-            tests = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
-            found = [
-                test
-                for test in tests
-                if test.name.startswith("test_")
-                and words in f"{test.name} {ast.get_docstring(test)}"
-            ]
-            assert found, f"{file} has no test {words!r}"
+    places = [place for found in WHERE.values() for place in found]
+    for file in {file for file, _ in places}:
+        tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
+        texts = [
+            f"{node.name} {ast.get_docstring(node)}"
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+        ]
+        for words in (words for own, words in places if own == file):
+            assert any(words in text for text in texts), f"{file} has no {words!r}"
 
 
 # --- 6: predictions are those of the cloud, whatever ran before -----------------------
@@ -138,7 +138,7 @@ def test_pitfall_06_random_models_say_so_and_their_rows_repeat():
     models = {"net": model, "srs": Defended(model, SRS(drop=16))}
 
     def run():
-        found = evaluate(models, (points, labels), PGD(eps=0.03), progress=False)
+        found = evaluate(models, (points, labels), SHORT, progress=False)
         return [(row.cell, row.correct, row.random_model) for row in found.rows]
 
     first = run()
@@ -150,6 +150,13 @@ def test_pitfall_06_random_models_say_so_and_their_rows_repeat():
 # --- 7: gradient masking through outlier removal --------------------------------------
 
 
+class Far(nn.Module):
+    """The class is the axis along which a point lies farthest out."""
+
+    def forward(self, points: Tensor) -> Tensor:
+        return points.amax(1) * 10
+
+
 def detached_sor(points: Tensor) -> Tensor:
     """Outlier removal as public code has it: through numpy, without a gradient."""
     return torch.from_numpy(SOR()(points.detach()).numpy())
@@ -157,19 +164,22 @@ def detached_sor(points: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("defense", [SOR(), detached_sor], ids=["SOR", "detached"])
 def test_pitfall_07_masked_and_static_numbers_flatter_a_defense(defense):
-    model = TinyPointNet().eval()
-    points, labels = labelled(model, 32, 64)
+    model, points = Far(), clouds(64, 64)
+    labels = model(points).argmax(1)
+    sure = model(SOR()(points)).argmax(1) == labels  # no outlier decided their class
+    points, labels = points[sure], labels[sure]
+    assert len(points) > 20
     found = evaluate(
         {"net": model, "defended": Defended(model, defense)},
         (points, labels),
-        PGD(eps=0.15, steps=10),
+        PGD(eps=0.6, norm="l2", steps=20),
         undefended="net",
         progress=False,
     )
+    assert found.row("net", "adaptive").accuracy < 0.05
     static, adaptive = (found.row("defended", kind) for kind in ("static", "adaptive"))
-    assert found.row("net", "adaptive").accuracy < 0.1
-    # With the defense in the loop little of what the static table shows is left.
-    assert adaptive.accuracy < static.accuracy - 0.15
+    # One point is moved far, and removed; but an attacker who knows that moves several.
+    assert static.accuracy > 0.4 > 0.1 > adaptive.accuracy
     assert adaptive.bpda == (defense is detached_sor)
 
 
@@ -213,7 +223,7 @@ def test_pitfall_15_targets():
     """A random target is farther than the nearest wrong class."""
     model, points, labels = linear()
     nearest = model.minimal_eps(points, labels, "l2")
-    attack = PGD(eps=nearest * 1.05, norm="l2", steps=40, loss="margin")
+    attack = PGD(eps=nearest * 1.6, norm="l2", steps=40, loss="margin")
     any_wrong = attack(model, points, labels)
     drawn = random_target_labels(labels, 4, generator(0))
     aimed = attack(model, points, labels, drawn)
@@ -224,15 +234,15 @@ def test_pitfall_15_targets():
 
 def test_pitfall_15_pgd_budget():
     """0.08 of a whole cloud is sqrt(3 N) times less than 0.08 of a coordinate."""
-    model, points, labels = linear()
+    model, points, labels = linear(num_classes=2)
     budgets = {}
     for name, protocol in (("paper", PAPER), ("released", one("pgd_budget"))):
         attack = protocol.attacks(64)["PGD"]
         assert attack.norm == "l2"
         found = attack(model, points, labels)
         needed = model.minimal_eps(points, labels, "l2")
-        # Outside of a few percent around the boundary, success is known in advance.
-        assert found.success[needed < 0.9 * attack.eps].all()
+        # The random start, 1 / sqrt(3) of eps and mostly aside, costs up to 1 in 7.
+        assert found.success[needed < 0.8 * attack.eps].all()
         assert not found.success[needed > attack.eps].any()
         budgets[name] = attack.eps, float(found.success.double().mean())
     assert budgets["paper"][0] == if_defense_eps(64, 0.08)
@@ -254,7 +264,7 @@ def test_pitfall_15_pgd_steps():
 def perturbed(protocol: Protocol, loss: str) -> Tensor:
     """(B,) l2 distances that CW-Perturb finds, over the least there is."""
     model, points, labels = linear(num_classes=2, num_points=16)
-    points, labels = points[:8], labels[:8]
+    points, labels = points[:4], labels[:4]
     attack = protocol.attacks(16)["Perturb"]
     assert attack.loss == loss
     result = attack(model, points, labels)
@@ -264,8 +274,8 @@ def perturbed(protocol: Protocol, loss: str) -> Tensor:
 
 def test_pitfall_15_perturb_loss():
     """Cross-entropy goes on pushing beyond the boundary, at which a margin stops."""
-    paper = Protocol.paper(perturb_steps=60)
-    changed = Protocol.paper(perturb_steps=60, perturb_loss=RELEASED.perturb_loss)
+    paper = Protocol.paper(perturb_steps=30)
+    changed = Protocol.paper(perturb_steps=30, perturb_loss=RELEASED.perturb_loss)
     assert one("perturb_loss").perturb_loss == "ce"
     assert perturbed(paper, "margin").median() < perturbed(changed, "ce").median()
 
@@ -273,15 +283,8 @@ def test_pitfall_15_perturb_loss():
 def test_pitfall_15_perturb_steps():
     """A tenth of the updates leaves clouds farther than need be."""
     assert one("perturb_steps").perturb_steps * 10 == PAPER.perturb_steps
-    fewer, more = (Protocol.paper(perturb_steps=steps) for steps in (12, 120))
+    fewer, more = (Protocol.paper(perturb_steps=steps) for steps in (6, 60))
     assert perturbed(more, "margin").median() < perturbed(fewer, "margin").median()
-
-
-class Far(nn.Module):
-    """The class is the axis along which a point lies farthest out."""
-
-    def forward(self, points: Tensor) -> Tensor:
-        return points.amax(1) * 10
 
 
 def test_pitfall_15_drop_label():
@@ -289,7 +292,7 @@ def test_pitfall_15_drop_label():
     labels = torch.arange(12) % 3
     axis = nn.functional.one_hot(labels, 3).float()
     signal = axis[:, None] * torch.linspace(0.2, 1.0, 16)[None, :, None]
-    flat = torch.linspace(-0.1, 0.1, 240)[None, :, None].expand(12, -1, 3)
+    flat = torch.linspace(-0.1, 0.1, 240)[None, :, None] * (1 - 0.5 * axis)[:, None]
     points = torch.cat([signal, flat], dim=1)
     found = {}
     for name, protocol in (("paper", PAPER), ("released", one("drop_label"))):

@@ -21,7 +21,7 @@ from mrpd_tutorial.attacks import PGD, Attack, PointAutoAttack
 from mrpd_tutorial.attacks.cw import CWPerturb
 from mrpd_tutorial.attacks.drop import SaliencyDrop
 from mrpd_tutorial.defenses import SOR, SRS, Defended
-from mrpd_tutorial.evaluate import evaluate
+from mrpd_tutorial.evaluate import Evaluation, evaluate
 from mrpd_tutorial.fingerprint import describe
 from mrpd_tutorial.metrics import wilson_interval
 from mrpd_tutorial.sweep import Protocol, Sweep, choices, protocol_worth, sweep
@@ -58,6 +58,8 @@ def test_rows_are_those_of_evaluate(done):
     assert [timeless(row) for row in done.rows] == [timeless(row) for row in found.rows]
     assert dict(done.outcomes) == found.outcomes and done.labels == found.labels
     assert done.evaluation().class_accuracy() == found.class_accuracy()
+    done.evaluation().save(done.folder / "card.json")
+    assert Evaluation.load(done.folder / "card.json").outcomes == found.outcomes
     assert [row.cell for row in done.rows] == list(done.outcomes)
     rows = done.rows
     assert len(rows) == CELLS and done.complete

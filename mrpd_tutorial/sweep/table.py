@@ -64,14 +64,17 @@ class Sweep:
         missing = tuple(entry["file"] for entry, card in listed if card is None)
         whole = [card for card in cards if card is not None]
         rows = tuple(Row(**card["row"]) for card in whole)
+        outcomes = {tuple(card["settings"]["cell"]): card["correct"] for card in whole}
+        names = plan["class_names"]
         common = {
             "kind": "evaluation",
             "config": plan["config"],
             "rows": [asdict(row) for row in rows],
+            "outcomes": list(outcomes.values()),
+            "labels": plan["labels"],
+            "class_names": names,
             "notes": notes(rows, plan["names"]),
         }
-        outcomes = {tuple(card["settings"]["cell"]): card["correct"] for card in whole}
-        names = plan["class_names"]
         return cls(
             rows=rows,
             missing=missing,
