@@ -435,10 +435,10 @@ def test_cells_of_another_folder_are_taken_over(tmp_path, monkeypatch):
 
 
 def test_what_each_choice_is_worth(tmp_path, monkeypatch):
-    points = torch.cat([data()[0][:6]] * 7, dim=1)  # 224 points: Drop-200 needs more
+    points = torch.cat([data()[0][:3]] * 7, dim=1)  # 224 points: Drop-200 needs more
     given = {
         "models": {"plain": Mean(), "other": Mean((1.0, 0.8, 1.2))},
-        "dataset": (points, data()[1][:6]),
+        "dataset": (points, data()[1][:3]),
         "folder": tmp_path,
         "undefended": "plain",
         "paper": Protocol.paper(perturb_steps=3, pgd_steps=4),
@@ -453,7 +453,7 @@ def test_what_each_choice_is_worth(tmp_path, monkeypatch):
     budget = worth.row("pgd_budget", "plain", "PGD")
     assert budget["accuracy"] == 1 and budget["difference"] == 1
     assert (budget["paper"], budget["released"]) == ("coordinate", "cloud")
-    assert budget["low"] < 1 and budget["high"] == 1 and budget["n"] == 6
+    assert budget["low"] < 1 and budget["high"] == 1 and budget["n"] == 3
     assert worth.row("released", "plain", "PGD")["accuracy"] == 1
     assert worth.row("clouds", "other", "PGD")["threat_model"] == "static"
     models = {row["model"] for row in worth.rows if row["choice"] == "sor"}
