@@ -25,6 +25,7 @@ from mrpd_tutorial.evaluate import Evaluation, evaluate
 from mrpd_tutorial.fingerprint import describe
 from mrpd_tutorial.metrics import wilson_interval
 from mrpd_tutorial.sweep import Protocol, Sweep, choices, protocol_worth, sweep
+from mrpd_tutorial.sweep.worth import merge
 
 TABLES = ("table.csv", "table.md", "table.html")
 
@@ -481,6 +482,13 @@ def test_what_each_choice_is_worth(tmp_path, monkeypatch):
     assert set(asked) == {1}, "one cloud for the number of classes, and no other"
     with pytest.raises(ValueError, match="undefended must be given"):
         protocol_worth(**given | {"undefended": None})
+    with pytest.raises(ValueError, match=r"models must not hold 'plain \+ SOR'"):
+        protocol_worth(**given | {"models": given["models"] | {"plain + SOR": Mean()}})
+    # While the paper's cells are missing (another process has them) it still reads.
+    next((tmp_path / "paper" / "cells").glob("plain--adaptive--PGD*")).unlink()
+    folders = {name: tmp_path / name for name in ("paper", "pgd_budget")}
+    partly = merge(folders, given["paper"], given["released"])
+    assert not partly.complete and "Not finished: 1 cells" in partly.markdown()
 
 
 def test_descriptions_tell_what_behaves_differently():

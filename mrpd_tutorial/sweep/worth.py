@@ -34,7 +34,8 @@ class ProtocolWorth:
             one choice that is the release's, or "released" for all of them), paper and
             released (the choice's two values), model, threat_model, attack, correct, n,
             accuracy with its interval low..high, and difference: accuracy minus that of
-            the same model and attack under the paper's protocol. What a choice does not
+            the same model and attack under the paper's protocol (None while that is
+            missing). What a choice does not
             touch has no row.
         missing: cards that are not there yet; another process may be at work on them.
     """
@@ -81,7 +82,7 @@ class ProtocolWorth:
             text = "{:.1f} ({:.1f} to {:.1f})".format(
                 *(100 * row[name] for name in ("accuracy", "low", "high"))
             )
-            if row["choice"] != _START:
+            if row["choice"] != _START and row["difference"] is not None:
                 text += f", {100 * row['difference']:+.1f}"
             lines.setdefault((*key, row["attack"]), {})[row["model"]] = text
         table = [head, ["---"] * len(head)]
@@ -135,7 +136,7 @@ def protocol_worth(
         seed, batch_size, eot_samples, level, device, progress: as in sweep.
 
     Raises:
-        ValueError: as sweep; without an undefended model.
+        ValueError: as sweep; without an undefended model; on a model of that name.
 
     Returns:
         The table.
@@ -149,12 +150,18 @@ def protocol_worth(
             "outlier removal is put before it."
         )
     ((name, plain),) = found.items()
+    behind = f"{name} + SOR"
+    if behind in models:
+        raise ValueError(
+            f"models must not hold {behind!r}, which is added with each protocol's "
+            "own outlier removal. Leave it out, or rename it."
+        )
     single = start.one_by_one(end)
     protocols = {_START: start, **single, _END: end}
     base, folders = Path(folder), []
     for key, protocol in protocols.items():
         sweep(
-            dict(models) | {f"{name} + SOR": Defended(plain, protocol.sor)},
+            dict(models) | {behind: Defended(plain, protocol.sor)},
             dataset,
             folder=base / key,
             undefended=found,
@@ -168,7 +175,7 @@ def protocol_worth(
             progress=progress,
         )
         folders.append(base / key)
-    worth = _merge(dict(zip(protocols, folders, strict=True)), start, end)
+    worth = merge(dict(zip(protocols, folders, strict=True)), start, end)
     if worth.complete:
         for file, text in (("worth.csv", worth.csv()), ("worth.md", worth.markdown())):
             with atomic_path(base / file, overwrite=True) as temporary:
@@ -176,9 +183,7 @@ def protocol_worth(
     return worth
 
 
-def _merge(
-    folders: Mapping[str, Path], start: Protocol, end: Protocol
-) -> ProtocolWorth:
+def merge(folders: Mapping[str, Path], start: Protocol, end: Protocol) -> ProtocolWorth:
     """One table of all sweeps, without what a choice leaves as it is."""
     rows, missing = [], []
     before: dict[tuple[str, str], tuple[str, float]] = {}
