@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mrpd_tutorial.runtime import digest
 
-__all__ = ["describe"]
+__all__ = ["describe", "describe_model"]
 
 
 def describe(value: Any) -> Any:
@@ -42,6 +42,22 @@ def describe(value: Any) -> Any:
         [1, 'inf', None]
     """
     return _Describer().describe(value)
+
+
+def describe_model(model: Any) -> dict[str, Any]:
+    """What a card says of a model: enough to recognise the same one."""
+    info: dict[str, Any] = {
+        "type": getattr(model, "__name__", type(model).__name__),
+        "is_random": bool(getattr(model, "is_random", False)),
+    }
+    if hasattr(model, "defense"):
+        info["defense"] = repr(model.defense)
+    if isinstance(model, nn.Module):
+        state = [(k, v) for k, v in sorted(model.state_dict().items())]
+        tensors = [(k, v) for k, v in state if isinstance(v, Tensor)]
+        info["parameters"] = sum(p.numel() for p in model.parameters())
+        info["weights_hash"] = digest([k for k, _ in tensors], *(v for _, v in tensors))
+    return info
 
 
 class _Describer:

@@ -9,7 +9,7 @@ from victims import CentroidLinear, TinyPointNet, clouds, labelled
 
 from mrpd_tutorial.attacks import PGD, AttackResult
 from mrpd_tutorial.attacks.auto_attack import AutoAttackResult, PointAutoAttack
-from mrpd_tutorial.attacks.bpda import BPDA, adaptive, passes_gradient
+from mrpd_tutorial.attacks.bpda import BPDA, adaptive, is_masked, passes_gradient
 from mrpd_tutorial.attacks.eot import EOT, is_random
 from mrpd_tutorial.attacks.flags import FLAGS, Flag
 from mrpd_tutorial.attacks.norms import NORMS, size
@@ -299,6 +299,16 @@ def test_adaptive_builds_what_is_due():
         adaptive(model, bpda="sometimes")
 
 
+def test_a_mask_is_found_anywhere_in_a_chain():
+    model, points = TinyPointNet().eval(), clouds(2)
+    assert not is_masked(model, points)
+    assert not is_masked(Defended(Defended(model, SRS(drop=4)), SOR()), points)
+    assert is_masked(Defended(model, on_grid), points)
+    assert is_masked(Defended(Defended(model, through_numpy), SRS(drop=4)), points)
+    assert is_masked(Defended(Defended(model, SOR()), upsampled), points)
+    assert is_masked(Defended(model, BPDA(SOR())), points)
+
+
 # --- points added --------------------------------------------------------------------
 
 
@@ -370,6 +380,11 @@ def test_clouds_that_fell_leave_and_batches_do_not_matter():
     assert torch.equal(other.fooled_by, result.fooled_by)
     assert torch.equal(other.queries, result.queries)
     torch.testing.assert_close(other.points, result.points)
+    for name in ("add", "drop"):
+        clouds_of = result.outside[name], other.outside[name]
+        torch.testing.assert_close(*clouds_of, equal_nan=True)
+        there = torch.isfinite(clouds_of[0]).all(-1).all(-1)
+        assert torch.equal(there, result.fooled_by == result.members.index(name))
     early = result.queries[result.fooled_by == 1]
     late = result.queries[result.fooled_by < 0]
     assert len(early) and len(late) and early.max() < late.min()

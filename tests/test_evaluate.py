@@ -6,8 +6,10 @@ import json
 import pytest
 import torch
 from torch import nn
+from victims import TinyPointNet, clouds, labelled
 
-from mrpd_tutorial.attacks import PGD
+from mrpd_tutorial.attacks import EOT, PGD, PointAutoAttack, SquareAttack, adaptive
+from mrpd_tutorial.corruptions import Jitter
 from mrpd_tutorial.defenses import SRS, Defended
 from mrpd_tutorial.evaluate import THREAT_MODELS, Evaluation, evaluate
 from mrpd_tutorial.metrics import wilson_interval
@@ -56,7 +58,7 @@ def found(data):
     return evaluate(
         models,
         data,
-        PGD(eps=0.1),
+        PGD(eps=0.1, steps=10),
         undefended="plain",
         surrogate=Other(),
         progress=False,
@@ -126,12 +128,11 @@ def test_only_the_adaptive_attack_sees_the_defense(data):
 
 def test_rows_repeat_and_do_not_depend_on_the_batch_size(data):
     models = {"plain": undefended, "srs": Defended(undefended, SRS(drop=10))}
-    attack = PGD(eps=0.04)
+    attack = PGD(eps=0.04, steps=8)
 
     def correct(size, seed=0):
-        found = evaluate(
-            models, data, attack, seed=seed, batch_size=size, progress=False
-        )
+        options = {"seed": seed, "batch_size": size, "eot_samples": 2}
+        found = evaluate(models, data, attack, progress=False, **options)
         return [(row.model, row.correct) for row in found.rows]
 
     assert correct(8) == correct(8)
@@ -190,8 +191,8 @@ def test_a_surrogate_may_bring_its_name(data):
     assert found.row("plain", "transfer").made_on == "teacher"
     assert found.card["config"]["surrogate"] == "teacher"
     for wrong, message in (
-        ({}, "surrogate must be one model"),
-        ({"a": Other(), "b": Other()}, "surrogate must be one model"),
+        ({}, "surrogate must be models by name"),
+        ({"a": 3}, "surrogate must be models by name"),
         ({"plain": Other()}, "models calls 'plain'"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -218,8 +219,9 @@ def test_table_reads_as_text_and_as_markdown(found):
     assert "per_point 0.1" in body[-1] and "95 % interval" in body[0]
     assert any(line.startswith("| srs ~") for line in body)
     text = found.table()
-    assert "made once on plain" in text and "made on surrogate, a model" in text
-    assert "~ answers differ" in text
+    assert "made once on plain" in text and "made on surrogate, of the" in text
+    assert "~ answers differ" in text and "adaptive, EOT 8" in text
+    assert "averaged over n draws" in text and "without EOT" not in text
 
 
 def test_card_says_what_the_numbers_were_made_with(found, data, tmp_path):
@@ -311,6 +313,245 @@ def test_bad_input_is_named(data):
     for arguments, options, message in cases:
         with pytest.raises(ValueError, match=message):
             evaluate(*arguments, progress=False, **options)
+
+
+# --- the worst case of PointAutoAttack ------------------------------------------------
+
+AUTO = PointAutoAttack(eps=0.04, changed=6, steps=5, max_queries=15, samples=3)
+
+
+def test_what_added_and_dropped_points_mislead_reaches_the_table():
+    model = TinyPointNet().eval()
+    points, labels = labelled(model)
+    found = evaluate(
+        {"net": model, "other": TinyPointNet(seed=5).eval()},
+        (points, labels),
+        AUTO,
+        undefended="net",
+        progress=False,
+    )
+    result = AUTO(model, points, labels)
+    worst = found.row("net", "adaptive", "PointAutoAttack")
+    in_ball = found.row("net", "adaptive", "PointAutoAttack, in ball")
+    assert worst.accuracy == result.robust_accuracy
+    assert in_ball.accuracy == result.robust_accuracy_in_ball
+    assert 0 < worst.accuracy < in_ball.accuracy < 1
+    assert in_ball.mean_l2 > 0 and worst.mean_l2 is None
+    # Every cloud that counts can be shown, and misleads.
+    for index, changed in result.outside_ball():
+        assert changed.shape[1] in (26, 38) and torch.isfinite(changed).all()
+        assert (model(changed).argmax(1) != labels[index]).all()
+        assert (result.fooled_by[index] > 3).all() and not result.success[index].any()
+    # Another model is shown the ball alone.
+    static = [row.attack for row in found.rows if row.threat_model == "static"]
+    assert static == ["PointAutoAttack, in ball"] * 2
+    text = found.table()
+    assert "worst case over all members" in text
+    assert (
+        "| net   | adaptive     | PointAutoAttack          | per_point 0.04 |" in text
+    )
+    outside = [row for row in found.card["rows"] if row["attack"] == "PointAutoAttack"]
+    assert len(outside) == 2
+    alone = dataclasses.replace(AUTO, changed=0)  # no member leaves the ball
+    plain = evaluate({"net": model}, (points, labels), alone, progress=False)
+    assert [row.attack for row in plain.rows] == ["none", "PointAutoAttack"]
+    assert plain.rows[1].accuracy == in_ball.accuracy
+
+
+def test_a_random_models_worst_case_is_shown_once_by_draws_of_its_own():
+    model = Defended(TinyPointNet().eval(), SRS(drop=8))
+    points = clouds()
+    model.reset(0)
+    labels = model(points).argmax(1)
+    found = evaluate({"m": model}, (points, labels), AUTO, progress=False)
+    result = found.clouds["PointAutoAttack", "m"]
+
+    def right(shown, index):
+        model.reset(0)  # the seed of the evaluation, which no attack draws from
+        return model(shown).argmax(1) == labels[index]
+
+    expected = right(result.points, torch.arange(24))
+    in_ball = found.row("m", "adaptive", "PointAutoAttack, in ball")
+    assert in_ball.correct == int(expected.sum())
+    for index, changed in result.outside_ball():
+        expected[index] = right(changed, index)
+    worst = found.row("m", "adaptive", "PointAutoAttack")
+    marks = "".join("01"[hit] for hit in expected.tolist())
+    assert found.outcomes[worst.cell] == marks and worst.correct == int(expected.sum())
+    assert worst.eot_samples == 3  # its own setting
+
+
+# --- random models and masked gradients -----------------------------------------------
+
+
+def test_random_models_are_attacked_over_draws_and_others_as_they_are():
+    model = TinyPointNet().eval()
+    points, labels = labelled(model)
+    random = Defended(model, SRS(drop=12))
+    attack = PGD(eps=0.06, steps=3)
+
+    def run(samples, models):
+        return evaluate(
+            models, (points, labels), attack, eot_samples=samples, progress=False
+        )
+
+    models = {"net": model, "srs": random}
+    one, six = (run(samples, models) for samples in (1, 6))
+    assert torch.equal(one.clouds["PGD", "net"].points, six.clouds["PGD", "net"].points)
+    times = {"seconds": 0.0, "attack_seconds": 0.0, "attack_cpu_seconds": 0.0}
+    rows = [f.row("net", "adaptive") for f in (one, six)]
+    assert dataclasses.replace(rows[0], **times) == dataclasses.replace(
+        rows[1], **times
+    )
+    # One draw: the model itself, from the seed after that of the evaluation.
+    random.reset(1)
+    expected = attack(random, points, labels)
+    assert torch.equal(one.clouds["PGD", "srs"].points, expected.points)
+    random.reset(1)
+    small = dataclasses.replace(attack, batch_size=32 // 6)
+    expected = small(EOT(random, 6, seed=1), points, labels)
+    assert torch.equal(six.clouds["PGD", "srs"].points, expected.points)
+    assert [f.row("srs", "adaptive").eot_samples for f in (one, six)] == [1, 6]
+    queries = [f.row("srs", "adaptive").mean_queries for f in (one, six)]
+    assert queries == [5, 6 * 5]
+    assert "without EOT" in one.table() and "without EOT" not in six.table()
+    assert six.card["config"]["eot_samples"] == 6
+    with pytest.raises(ValueError, match="eot_samples must be a whole number of draws"):
+        run(0, models)
+
+
+SHORT = PGD(eps=0.02, steps=3)
+
+
+def test_query_attacks_keep_their_budget_on_random_models():
+    random = Defended(TinyPointNet().eval(), SRS(drop=12))
+    points = clouds(6)
+    random.reset(0)
+    data = points, random(points).argmax(1)
+    attack = SquareAttack(eps=0.05, max_queries=9)
+    found = evaluate({"srs": random}, data, attack, progress=False)
+    row = found.row("srs", "adaptive")
+    assert row.eot_samples == 1 and 1 < row.mean_queries <= 9
+    assert "without EOT" in found.table()
+
+
+class Undeclared(nn.Module):
+    """Random, without saying so, from torch's global generator."""
+
+    def forward(self, points):
+        return points.mean(1) + 0.02 * torch.randn(len(points), 3)
+
+
+def test_random_models_that_do_not_say_so_are_found_out_and_repeat(data):
+    def run():
+        found = evaluate({"m": Undeclared()}, data, SHORT, progress=False)
+        return found.row("m", "adaptive")
+
+    state = torch.get_rng_state()
+    first, again = run(), run()
+    assert first.random_model and first.eot_samples == 8
+    assert first.correct == again.correct
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_defenses_without_a_gradient_are_attacked_around(data):
+    def on_grid(points):
+        return (points / 0.01).round() * 0.01
+
+    models = {"plain": undefended, "grid": Defended(undefended, on_grid)}
+    found = evaluate(models, data, PGD(eps=0.1), progress=False)
+    row = found.row("grid", "adaptive")
+    assert row.bpda and row.accuracy < 0.1
+    assert not found.row("plain", "adaptive").bpda
+    expected = PGD(eps=0.1)(adaptive(models["grid"]), *data)
+    assert torch.equal(found.clouds["PGD", "grid"].points, expected.points)
+    assert "adaptive, BPDA" in found.table() and "BPDA: the defense" in found.table()
+
+
+# --- corruptions, protocols, what figures need ----------------------------------------
+
+
+def test_corruptions_are_rows(data):
+    found = evaluate(
+        {"m": undefended}, data, None, [Jitter(severity=4)], progress=False
+    )
+    row = found.row("m", "corruption")
+    right = undefended(Jitter(severity=4)(data[0])).argmax(1) == data[1]
+    assert (row.attack, row.norm, row.eps) == ("jitter", "severity", 4.0)
+    assert row.correct == int(right.sum()) and row.attack_success_rate is not None
+    assert row.cell == ("m", "corruption", "jitter 4", None)
+    assert found.outcomes[row.cell].count("1") == row.correct
+    assert "corruption: clouds damaged" in found.table()
+    with pytest.raises(ValueError, match=r"such as Rotation\(severity=3\)"):
+        evaluate({"m": undefended}, data, None, [Jitter], progress=False)
+
+
+def test_a_protocol_brings_targets_and_threat_models(data):
+    attacks = {"PGD": PGD(eps=0.12, norm="linf")}
+    models = {"m": undefended}
+    paper = evaluate(models, data, attacks, protocol="paper", progress=False)
+    assert [row.threat_model for row in paper.rows] == ["clean", "adaptive"]
+    assert not paper.rows[1].targeted
+    options = {"undefended": "m", "progress": False}
+    found = evaluate(models, data, attacks, protocol="released", **options)
+    assert [row.threat_model for row in found.rows] == ["clean", "static"]
+    assert found.rows[1].targeted
+    assert found.card["config"]["protocol"]["targets"] == "random"
+    with pytest.raises(ValueError, match="protocol must be one of 'paper', 'released'"):
+        evaluate(models, data, attacks, protocol="best", progress=False)
+
+
+def test_outcomes_classes_and_costs_need_no_second_run(data, tmp_path):
+    points, labels = data
+
+    @dataclasses.dataclass
+    class Set:
+        points: torch.Tensor
+        labels: torch.Tensor
+        name: str = "toy"
+        split: str = "test"
+        class_names: tuple[str, ...] = ("x", "y", "z", "never seen")
+
+    found = evaluate(
+        {"m": undefended}, Set(points, labels), PGD(eps=0.05, steps=4), progress=False
+    )
+    row = found.row("m", "adaptive")
+    right = undefended(found.clouds["PGD", "m"].points).argmax(1) == labels
+    assert found.outcomes[row.cell] == "".join("01"[hit] for hit in right.tolist())
+    assert found.labels == tuple(labels.tolist())
+    by_class = found.class_accuracy()[row.cell]
+    assert by_class[3] is None
+    for k in range(3):
+        assert by_class[k] == pytest.approx(right[labels == k].double().mean())
+    assert row.mean_iterations == 4 and row.mean_queries == 6
+    assert row.seconds >= row.attack_seconds > 0 and row.attack_cpu_seconds > 0
+    clean = found.row("m", "clean")
+    assert clean.mean_queries is None and clean.attack_seconds is None
+    found.save(tmp_path / "card.json")
+    loaded = Evaluation.load(tmp_path / "card.json")
+    assert loaded.outcomes == found.outcomes and loaded.labels == found.labels
+    assert loaded.class_names == found.class_names == Set.class_names
+
+
+def test_several_surrogates_make_a_matrix_of_transfer(data):
+    models = {"a": undefended, "b": Other(), "c": Immune()}
+    found = evaluate(models, data, PGD(eps=0.06), surrogate=models, progress=False)
+    pairs = [(r.made_on, r.model) for r in found.rows if r.threat_model == "transfer"]
+    assert pairs == [(s, m) for s in "abc" for m in "abc" if s != m]
+    row = found.row("b", "transfer", made_on="a")
+    right = models["b"](found.clouds["PGD", "a"].points).argmax(1) == data[1]
+    assert row.correct == int(right.sum())
+    assert "made on a, b, c, of the attacker's own" in found.table()
+    with pytest.raises(ValueError, match="must not both be called 'x'"):
+        evaluate(
+            {"m": undefended},
+            data,
+            PGD(eps=0.1),
+            undefended={"x": Other()},
+            surrogate={"x": Other()},
+        )
+    with pytest.raises(ValueError, match="name must not end in ', in ball'"):
+        evaluate(models, data, {"A, in ball": PGD(eps=0.1)})
 
 
 @pytest.mark.gpu

@@ -17,14 +17,15 @@ import torch
 from sweep_models import CELLS, Mean, arguments, data
 
 from mrpd_tutorial import corruptions
-from mrpd_tutorial.attacks import PGD, Attack
+from mrpd_tutorial.attacks import PGD, Attack, PointAutoAttack
 from mrpd_tutorial.attacks.cw import CWPerturb
 from mrpd_tutorial.attacks.drop import SaliencyDrop
 from mrpd_tutorial.defenses import SOR, SRS, Defended
-from mrpd_tutorial.evaluate import evaluate
+from mrpd_tutorial.evaluate import Evaluation, evaluate
 from mrpd_tutorial.fingerprint import describe
 from mrpd_tutorial.metrics import wilson_interval
-from mrpd_tutorial.sweep import Protocol, Sweep, choices, sweep
+from mrpd_tutorial.sweep import Protocol, Sweep, choices, protocol_worth, sweep
+from mrpd_tutorial.sweep.worth import merge
 
 TABLES = ("table.csv", "table.md", "table.html")
 
@@ -43,18 +44,31 @@ def done(tmp_path_factory):
     return sweep(folder=folder, **arguments())
 
 
+def timeless(row):
+    """A row without what differs from run to run."""
+    rest = {} if row.attack_seconds is None else {"attack_seconds": 0.0}
+    rest |= {} if row.attack_cpu_seconds is None else {"attack_cpu_seconds": 0.0}
+    return dataclasses.replace(row, seconds=0.0, **rest)
+
+
 def test_rows_are_those_of_evaluate(done):
     given = arguments()
-    damage = given.pop("corruptions")
-    models, attack = given.pop("models"), given.pop("attacks")
+    damage, models = given["corruptions"], given.pop("models")
+    attack = given.pop("attacks")
     found = evaluate(models, given.pop("dataset"), attack, **given)
-    expected = [dataclasses.replace(row, seconds=0.0) for row in found.rows]
-    rows = [dataclasses.replace(row, seconds=0.0) for row in done.rows]
-    assert rows[: len(expected)] == expected
+    assert [timeless(row) for row in done.rows] == [timeless(row) for row in found.rows]
+    assert dict(done.outcomes) == found.outcomes and done.labels == found.labels
+    assert done.evaluation().class_accuracy() == found.class_accuracy()
+    done.evaluation().save(done.folder / "card.json")
+    assert Evaluation.load(done.folder / "card.json").outcomes == found.outcomes
+    assert [row.cell for row in done.rows] == list(done.outcomes)
+    rows = done.rows
     assert len(rows) == CELLS and done.complete
     points, labels = data()
-    for row in rows[len(expected) :]:
-        assert row.threat_model == "corruption" and row.norm == "severity"
+    damaged_rows = [row for row in rows if row.threat_model == "corruption"]
+    assert len(damaged_rows) == 2 * len(damage)
+    for row in damaged_rows:
+        assert row.norm == "severity"
         (kind,) = [one for one in damage if one.title == row.attack]
         damaged = kind(points)
         assert row.eps == kind.severity
@@ -68,7 +82,8 @@ def test_rows_are_those_of_evaluate(done):
 def test_tables_are_tidy_and_tell_no_times(done):
     rows = list(csv.DictReader((done.folder / "table.csv").read_text().splitlines()))
     assert len(rows) == CELLS and len(done.table()) == CELLS
-    assert "seconds" not in rows[0] and "seconds" not in done.table()[0]
+    assert not [name for name in rows[0] if "seconds" in name]
+    assert not [name for name in done.table()[0] if "seconds" in name]
     assert [float(row["accuracy"]) for row in rows] == [r.accuracy for r in done.rows]
     text = (done.folder / "table.md").read_text()
     assert text == done.markdown() == str(done)
@@ -181,6 +196,7 @@ def test_cells_of_other_settings_are_refused(tmp_path):
         ({"dataset": (points + 0.001, labels)}, r"data.hash was"),
         ({"seed": 1}, "seed was 0, now 1"),
         ({"batch_size": 7}, "batch_size was 32, now 7"),
+        ({"eot_samples": 4}, "eot_samples was 8, now 4"),
         ({"models": {"new": Mean()}, "seed": 1}, "seed was 0, now 1"),
         ({"target_labels": (labels + 1) % 3}, "target_labels was None, now '"),
         (
@@ -386,6 +402,93 @@ def test_a_protocol_brings_its_attacks(tmp_path):
     )
     assert [row.attack for row in found.rows[2::2]] == ["PGD", "Perturb", "Drop-200"]
     assert found.complete and found.card["config"]["protocol"]["targets"] == "random"
+
+
+def test_the_worst_case_and_the_ball_are_two_cells_of_one_job(tmp_path):
+    auto = PointAutoAttack(eps=0.05, changed=4, steps=3, max_queries=8)
+    found = few(tmp_path, attacks={"AA": auto}, corruptions=(), eot_samples=3)
+    worst, in_ball = (
+        found.evaluation().row("plain", "adaptive", name) for name in NAMES
+    )
+    assert worst.correct <= in_ball.correct
+    assert worst.attack_seconds == in_ball.attack_seconds  # made once
+    assert "AA, in ball" in (tmp_path / "table.csv").read_text()
+    assert "AA, in ball" in (tmp_path / "table.html").read_text()
+    assert "worst case over all" in (tmp_path / "table.md").read_text()
+    # Its draws are its own setting: others' do not make it another attack.
+    again = few(tmp_path, attacks={"AA": auto}, corruptions=(), eot_samples=5)
+    assert again.rows == found.rows
+
+
+NAMES = ("AA", "AA, in ball")
+
+
+def test_cells_of_another_folder_are_taken_over(tmp_path, monkeypatch):
+    first = few(tmp_path / "first")
+    with monkeypatch.context() as patch:
+        patch.setattr(Mean, "forward", None)  # no model may be asked
+        again = few(tmp_path / "second", reuse=[tmp_path / "first"])
+    assert again.rows == first.rows
+    assert tables(tmp_path / "second") == tables(tmp_path / "first")
+    attacks = PGD(eps=0.06, steps=2)
+    other = few(tmp_path / "third", attacks=attacks, reuse=[tmp_path / "first"])
+    assert other.rows[0] == first.rows[0] and other.rows[1] != first.rows[1]
+
+
+def test_what_each_choice_is_worth(tmp_path, monkeypatch):
+    points = torch.cat([data()[0][:3]] * 7, dim=1)  # 224 points: Drop-200 needs more
+    given = {
+        "models": {"plain": Mean(), "other": Mean((1.0, 0.8, 1.2))},
+        "dataset": (points, data()[1][:3]),
+        "folder": tmp_path,
+        "undefended": "plain",
+        "paper": Protocol.paper(perturb_steps=3, pgd_steps=4),
+        "released": Protocol.released(perturb_steps=2, pgd_steps=2),
+        "progress": False,
+    }
+    worth = protocol_worth(**given)
+    assert worth.complete
+    # The centroid is 0.08 / sqrt(2) from the boundary, 0.85 in whole-cloud l2: within
+    # the paper's 0.08 * sqrt(3 N) = 2.07, far beyond the release's 0.08.
+    assert worth.row("paper", "plain", "PGD")["accuracy"] == 0
+    budget = worth.row("pgd_budget", "plain", "PGD")
+    assert budget["accuracy"] == 1 and budget["difference"] == 1
+    assert (budget["paper"], budget["released"]) == ("coordinate", "cloud")
+    assert budget["low"] < 1 and budget["high"] == 1 and budget["n"] == 3
+    assert worth.row("released", "plain", "PGD")["accuracy"] == 1
+    assert worth.row("clouds", "other", "PGD")["threat_model"] == "static"
+    models = {row["model"] for row in worth.rows if row["choice"] == "sor"}
+    assert models == {"plain + SOR"}
+    touched = {(r["choice"], r["attack"]) for r in worth.rows}
+    assert ("drop_label", "Drop-200") in touched
+    for pair in (("drop_label", "PGD"), ("pgd_budget", "Perturb"), ("clouds", "none")):
+        assert pair not in touched
+    with pytest.raises(
+        ValueError, match=r"must be those of a row; received \('drop_la"
+    ):
+        worth.row("drop_label", "plain", "PGD")
+    assert worth.csv() == (tmp_path / "worth.csv").read_text()
+    assert worth.markdown() == str(worth) == (tmp_path / "worth.md").read_text()
+    assert "| pgd_budget | coordinate | cloud | PGD | 100.0 (" in worth.markdown()
+    assert ", +100.0 |" in worth.markdown()
+    ask, asked = Mean.forward, []
+
+    def counted(model, points):
+        asked.append(len(points))
+        return ask(model, points)
+
+    monkeypatch.setattr(Mean, "forward", counted)
+    assert protocol_worth(**given).csv() == worth.csv()
+    assert set(asked) == {1}, "one cloud for the number of classes, and no other"
+    with pytest.raises(ValueError, match="undefended must be given"):
+        protocol_worth(**given | {"undefended": None})
+    with pytest.raises(ValueError, match=r"models must not hold 'plain \+ SOR'"):
+        protocol_worth(**given | {"models": given["models"] | {"plain + SOR": Mean()}})
+    # While the paper's cells are missing (another process has them) it still reads.
+    next((tmp_path / "paper" / "cells").glob("plain--adaptive--PGD*")).unlink()
+    folders = {name: tmp_path / name for name in ("paper", "pgd_budget")}
+    partly = merge(folders, given["paper"], given["released"])
+    assert not partly.complete and "Not finished: 1 cells" in partly.markdown()
 
 
 def test_descriptions_tell_what_behaves_differently():

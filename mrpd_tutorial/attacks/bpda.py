@@ -12,7 +12,7 @@ from mrpd_tutorial.checks import check_choice, check_points
 from mrpd_tutorial.defenses.base import Defended, Defense
 from mrpd_tutorial.geometry import knn
 
-__all__ = ["BPDA", "adaptive", "passes_gradient"]
+__all__ = ["BPDA", "adaptive", "around", "is_masked", "passes_gradient"]
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -60,6 +60,22 @@ def passes_gradient(
     if gradient is None or not bool(torch.isfinite(gradient).all()):
         return False
     return bool((gradient != 0).any(-1).any(-1).all())
+
+
+def is_masked(model: Callable[[Tensor], Tensor], points: Tensor) -> bool:
+    """Whether a defense in a chain of Defended passes no gradient; BPDA counts as one.
+
+    Args:
+        model: `points -> logits`; what is not Defended is not masked by a defense.
+        points: (B, N, 3) a few clouds to ask with.
+    """
+    if not isinstance(model, Defended):
+        return False
+    defense = model.defense
+    if isinstance(defense, BPDA) or not passes_gradient(defense, points):
+        return True
+    with torch.no_grad():
+        return is_masked(model.model, defense(points))
 
 
 class BPDA(nn.Module, Defense):
@@ -183,16 +199,24 @@ def adaptive(
     if isinstance(model, EOT):
         return model
     if bpda != "never":
-        model = _with_bpda(model, bpda == "masked")
+        model = around(model, only_if_masked=bpda == "masked")
     if getattr(model, "is_random", False):
         return EOT(model, samples, average=average, seed=seed, recompute=recompute)
     return model
 
 
-def _with_bpda(model: Callable, only_if_masked: bool) -> Callable:
+def around(
+    model: Callable[[Tensor], Tensor], *, only_if_masked: bool = True
+) -> Callable[[Tensor], Tensor]:
+    """A chain of Defended with every defense wrapped by BPDA; others as they are.
+
+    Args:
+        model: `points -> logits`; not changed.
+        only_if_masked: see BPDA.
+    """
     if not isinstance(model, Defended):
         return model
-    inner = _with_bpda(model.model, only_if_masked)
+    inner = around(model.model, only_if_masked=only_if_masked)
     defense = model.defense
     if not isinstance(defense, BPDA):
         defense = BPDA(defense, only_if_masked=only_if_masked)

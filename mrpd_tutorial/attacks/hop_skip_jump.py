@@ -84,7 +84,10 @@ class HopSkipJump(QueryAttack):
     def paper(cls, **changes) -> "HopSkipJump":
         """25,000 queries (the most in the paper's figures), B_0 100, gamma 1.
 
-        gamma and the 10,000 noises tried for a start are the released code's.
+        B_0, the largest B_t of 10,000, gamma and the 10,000 noises tried for a start
+        are the released code's (Jianbo-Lab/HSJA, hsja.py). That ends after 40
+        iterations, this when the queries are spent; and its first probes are a tenth of
+        the range of pixels long, which clouds do not have.
         """
         settings = cls(max_queries=25_000, start_tries=10_000)
         return dataclasses.replace(settings, **changes)

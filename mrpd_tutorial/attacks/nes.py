@@ -115,9 +115,12 @@ class NES(_Estimated):
 
     @classmethod
     def paper(cls, **changes) -> "NES":
-        """n 50, sigma 0.001, linf 0.05, step 0.01, cross-entropy.
+        """n 50, sigma 0.001, linf 0.05, step 0.01, cross-entropy, 10,000 queries.
 
-        The budget is the paper's for images in [0, 1]; 10,000 queries are ours.
+        Those of the released code (labsix/limited-blackbox-attacks, main.py); the paper
+        gives a targeted attack up to 1,000,000 queries. The release also has a momentum
+        of 0.9 and halves the step where the loss stands still; without both here, ours,
+        because NES, SPSA and PGD then differ in the gradient alone.
         """
         settings = cls(
             eps=0.05, norm="linf", step_size=0.01, max_queries=10_000, loss="ce"
@@ -149,9 +152,11 @@ class SPSA(_Estimated):
 
     @classmethod
     def paper(cls, **changes) -> "SPSA":
-        """delta 0.01, step 0.01, margin, 100 steps of 128 pairs (a batch of 256).
+        """delta 0.01, step 0.01, margin: as in CleverHans.
 
-        The paper's batches go up to 8192. The budget, linf 0.03, is about 8/255.
+        100 steps of 128 pairs (a batch of 256) are ours: CleverHans has a batch of 128
+        and leaves the steps open, and the paper's batches go up to 8192, more than a
+        CPU can ask. The budget, linf 0.03, is about the 8/255 of images.
         """
         settings = cls(
             eps=0.03, norm="linf", step_size=0.01, pairs=128, max_queries=25_701

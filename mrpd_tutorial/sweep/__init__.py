@@ -1,7 +1,17 @@
 """Sweeps: many models, attacks and corruptions, cell by cell; and two protocols."""
 
-from mrpd_tutorial.sweep.protocol import Choice, Protocol, choices
+from mrpd_tutorial.protocol import Choice, Protocol, choices
 from mrpd_tutorial.sweep.run import share_of_rank, sweep
 from mrpd_tutorial.sweep.table import Sweep
+from mrpd_tutorial.sweep.worth import ProtocolWorth, protocol_worth
 
-__all__ = ["Choice", "Protocol", "Sweep", "choices", "share_of_rank", "sweep"]
+__all__ = [
+    "Choice",
+    "Protocol",
+    "ProtocolWorth",
+    "Sweep",
+    "choices",
+    "protocol_worth",
+    "share_of_rank",
+    "sweep",
+]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from mrpd_tutorial.result_card import Row
+from mrpd_tutorial.result_card import Row, split_attack
 from mrpd_tutorial.runtime import digest, read_json, write_json
 
 __all__ = ["Cell", "CellFolder"]
@@ -60,7 +60,7 @@ class Cell:
     def job(self) -> tuple[str, ...]:
         """Cells with the same job are shown the same clouds, made once."""
         if self.made_on is not None:
-            return ("attack", str(self.attack), self.made_on)
+            return ("attack", split_attack(str(self.attack))[0], self.made_on)
         return (self.threat_model, str(self.attack or self.model))
 
 
@@ -112,6 +112,14 @@ class CellFolder:
                 stacklevel=2,
             )
         return found if found is not None and found["key"] == cell.key else None
+
+    def take_over(self, other: "CellFolder", cells: Sequence[Cell]) -> None:
+        """Copy the cards of these cells that are finished in another folder."""
+        for cell in cells:
+            found = _sound(other.cells / cell.file)
+            wanted = found is not None and found["key"] == cell.key
+            if wanted and not (self.cells / cell.file).exists():
+                write_json(self.cells / cell.file, found, overwrite=True)
 
     def write(self, cell: Cell, card: Mapping[str, Any]) -> None:
         """Keep a finished cell, whole or not at all.

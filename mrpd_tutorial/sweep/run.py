@@ -1,7 +1,7 @@
 """Many models, attacks and corruptions: measured cell by cell, kept, merged."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
@@ -11,20 +11,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mrpd_tutorial import __version__
-from mrpd_tutorial.attacks.base import random_target_labels
+from mrpd_tutorial.attacks.auto_attack import PointAutoAttack
 from mrpd_tutorial.bench import Bench
-from mrpd_tutorial.corruptions import Corruption
-from mrpd_tutorial.evaluate import Setup, set_up
+from mrpd_tutorial.bench_setup import Setup, set_up
 from mrpd_tutorial.fingerprint import describe
-from mrpd_tutorial.result_card import clouds_of
-from mrpd_tutorial.runtime import digest, environment_summary, generator
+from mrpd_tutorial.protocol import Protocol
+from mrpd_tutorial.result_card import as_text, split_attack
+from mrpd_tutorial.runtime import digest, environment_summary
 from mrpd_tutorial.sweep.cells import Cell, CellFolder
-from mrpd_tutorial.sweep.protocol import Protocol, protocol_of
 from mrpd_tutorial.sweep.table import Sweep
 
 __all__ = ["share_of_rank", "sweep"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def share_of_rank() -> tuple[int, int]:
@@ -66,6 +65,8 @@ def sweep(
     protocol: str | Protocol | None = None,
     seed: int = 0,
     batch_size: int = 32,
+    eot_samples: int = 8,
+    reuse: Sequence[str | os.PathLike] = (),
     level: float = 0.95,
     device: str | torch.device | None = None,
     progress: bool = True,
@@ -97,11 +98,9 @@ def sweep(
         undefended, surrogate, target_labels: as in evaluate.
         threat_models: of "static", "adaptive", "transfer"; None: the protocol's, or
             all that the arguments allow. Clean accuracy is always measured.
-        protocol: "paper", "released" or a Protocol: gives attacks, targets and threat
-            models where they are not given, and the label that Drop is told. Put
-            Defended(model, protocol.sor) among the models by hand.
-        seed: of attacks, random models and random targets.
-        batch_size: clouds at once.
+        protocol, seed, batch_size, eot_samples: as in evaluate.
+        reuse: folders of other sweeps. Their finished cells are taken over where all
+            that decides them is the same.
         level: of the Wilson intervals.
         device: where clouds are moved, such as f"cuda:{LOCAL_RANK}"; None leaves them.
         progress: show a progress bar for each process.
@@ -126,34 +125,30 @@ def sweep(
         [('clean', 1.0), ('corruption', 1.0)]
     """
     rank, world = share_of_rank()
-    protocol, mislabelled = protocol_of(protocol), {}
-    named = _named_corruptions(corruptions)
-    if protocol is not None:
-        if attacks is None:
-            attacks = protocol.attacks(clouds_of(dataset)[0].shape[1])
-        if threat_models is None:
-            extra = () if surrogate is None else ("transfer",)
-            threat_models = protocol.threat_models() + extra
     setup = set_up(
         models,
         dataset,
         attacks,
+        corruptions,
         undefended=undefended,
         surrogate=surrogate,
         target_labels=target_labels,
         threat_models=threat_models,
+        protocol=protocol,
+        seed=seed,
         batch_size=batch_size,
+        eot_samples=eot_samples,
         device=device,
     )
-    if protocol is not None:
-        setup, mislabelled = _aimed(setup, protocol, seed)
-    cells = _cells(
-        setup, named, mislabelled, seed=seed, batch_size=batch_size, level=level
-    )
+    cells = _cells(setup, level)
     store = CellFolder(folder)
     store.prepare(cells, len(setup.points))
-    config = {"level": level, "protocol": describe(protocol), "seed": seed}
-    store.plan(cells, {"config": config, "names": dict(setup.names)})
+    config = {"level": level, "protocol": describe(setup.protocol), "seed": seed}
+    notes = {"config": config | {"eot_samples": eot_samples}}
+    notes |= {"names": dict(setup.names), "labels": setup.labels.tolist()}
+    store.plan(cells, notes | {"class_names": setup.class_names})
+    for other in reuse:
+        store.take_over(CellFolder(other), cells)
     with tqdm(
         unit=" clouds",
         total=0,
@@ -161,14 +156,7 @@ def sweep(
         position=rank,
         postfix=f"rank {rank} of {world}" if world > 1 else None,
     ) as bar:
-        bench = setup.bench(
-            corruptions=named,
-            mislabelled=mislabelled,
-            seed=seed,
-            batch_size=batch_size,
-            level=level,
-            bar=bar,
-        )
+        bench = setup.bench(level=level, bar=bar)
         _measure(setup, bench, store, _share(cells, rank, world))
     found = Sweep.load(folder)
     if found.complete:
@@ -176,70 +164,32 @@ def sweep(
     return found
 
 
-def _named_corruptions(corruptions: Any) -> dict[str, Corruption]:
-    named: dict[str, Corruption] = {}
-    for one in [corruptions] if isinstance(corruptions, Corruption) else corruptions:
-        if not isinstance(one, Corruption):
-            raise ValueError(
-                "corruptions must be Corruptions with their severity, such as "
-                f"Rotation(severity=3); received {one!r:.60}."
-            )
-        name = f"{one.title} {one.severity}"
-        if name in named:
-            raise ValueError(f"corruptions must differ; {name!r} is there twice.")
-        named[name] = one
-    return named
-
-
-def _aimed(
-    setup: Setup, protocol: Protocol, seed: int
-) -> tuple[Setup, dict[str, Tensor]]:
-    """The protocol's random targets, and the labels Drop is told."""
-    if "random" not in (protocol.targets, protocol.drop_label):
-        return setup, {}
-    wrong = setup.target_labels
-    if wrong is None:
-        victim = next(iter(setup.victims.values()))
-        with torch.no_grad():
-            classes = victim(setup.points[:1]).shape[1]
-        drawn = random_target_labels(setup.labels.cpu(), classes, generator(seed))
-        wrong = drawn.to(setup.labels.device)
-    told = ["Drop-100", "Drop-200"] if protocol.drop_label == "random" else []
-    mislabelled = {name: wrong for name in told if name in setup.attacks}
-    if protocol.targets == "random":
-        setup = Setup(**(vars(setup) | {"target_labels": wrong}))
-    return setup, mislabelled
-
-
-def _cells(
-    setup: Setup,
-    corruptions: Mapping[str, Corruption],
-    mislabelled: Mapping[str, Tensor],
-    **common: Any,
-) -> list[Cell]:
+def _cells(setup: Setup, level: float) -> list[Cell]:
     """All cells in the table's order, each with everything that decides it."""
     models = {name: describe(model) for name, model in setup.victims.items()}
     attacks = {name: describe(attack) for name, attack in setup.attacks.items()}
-    damage = {name: describe(one) for name, one in corruptions.items()}
+    damage = {name: describe(one) for name, one in setup.corruptions.items()}
     aims = None if setup.target_labels is None else digest(setup.target_labels)
-    common |= {"format": _FORMAT, "package": __version__, "data": setup.data}
-    common |= {"device": setup.points.device.type}
-    names = list(setup.cells)
-    names += [(m, "corruption", d, None) for d in corruptions for m in setup.shown]
+    common = {"format": _FORMAT, "package": __version__, "data": setup.data}
+    common |= {"device": setup.points.device.type, "level": level}
+    common |= {"seed": setup.seed, "batch_size": setup.batch_size}
     cells = []
-    for model, threat_model, attack, made_on in names:
+    for model, threat_model, attack, made_on in setup.cells:
         settings = common | {"cell": [model, threat_model, attack, made_on]}
         settings |= {"model": models[model]}
         if threat_model == "corruption":
             settings |= {"corruption": damage[attack]}
         elif attack is not None:
-            told = mislabelled.get(attack)
+            name = split_attack(attack)[0]
+            told = setup.mislabelled.get(name)
             settings |= {
-                "attack": attacks[attack],
+                "attack": attacks[name],
                 "source": models[made_on],
                 "target_labels": aims,
                 "told_labels": None if told is None else digest(told),
             }
+            if not isinstance(setup.attacks[name], PointAutoAttack):  # has its own
+                settings |= {"eot_samples": setup.eot_samples}
         cells.append(
             Cell(
                 model=model,
@@ -273,7 +223,7 @@ def _measure(
                 cell,
                 {
                     "row": asdict(row),
-                    "correct": "".join("01"[hit] for hit in correct.tolist()),
+                    "correct": as_text(correct),
                     "environment": environment,
                 },
             )

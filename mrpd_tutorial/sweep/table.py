@@ -16,6 +16,9 @@ from mrpd_tutorial.sweep.cells import read_plan
 __all__ = ["Sweep"]
 
 _TABLES = ("table.csv", "table.md", "table.html")
+# What differs from run to run, and so has no place in the tables.
+_TIMES = ("seconds", "attack_seconds", "attack_cpu_seconds")
+_COLUMNS = [name for name in Row.__dataclass_fields__ if name not in _TIMES]
 _STYLE = (
     "body{font-family:sans-serif;margin:2em}table{border-collapse:collapse}"
     "th,td{padding:.3em .7em;border-bottom:1px solid #ccc;text-align:left}"
@@ -33,8 +36,10 @@ class Sweep:
     Args:
         rows: one Row for each finished cell, in the table's order.
         missing: cards that are not there yet; another process may be at work on them.
-        outcomes: (model, threat model, attack, made on) of a cell -> a string of one
-            "1" (named correctly) or "0" for each cloud, in order.
+        outcomes: a row's `cell` (model, threat model, attack, made on) -> a string of
+            one "1" (named correctly) or "0" for each cloud, in order.
+        labels: the true class of each cloud.
+        class_names: in the labels' order; None where the data set has none.
         card: what the cells have in common, for `evaluation`.
         folder: where the cards lie.
     """
@@ -44,6 +49,8 @@ class Sweep:
     card: dict[str, Any]
     folder: Path
     outcomes: Mapping[tuple, str] = field(default_factory=dict)
+    labels: tuple[int, ...] = ()
+    class_names: tuple[str, ...] | None = None
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Sweep":
@@ -57,19 +64,25 @@ class Sweep:
         missing = tuple(entry["file"] for entry, card in listed if card is None)
         whole = [card for card in cards if card is not None]
         rows = tuple(Row(**card["row"]) for card in whole)
+        outcomes = {tuple(card["settings"]["cell"]): card["correct"] for card in whole}
+        names = plan["class_names"]
         common = {
             "kind": "evaluation",
             "config": plan["config"],
             "rows": [asdict(row) for row in rows],
+            "outcomes": list(outcomes.values()),
+            "labels": plan["labels"],
+            "class_names": names,
             "notes": notes(rows, plan["names"]),
         }
-        outcomes = {tuple(card["settings"]["cell"]): card["correct"] for card in whole}
         return cls(
             rows=rows,
             missing=missing,
             card=common,
             folder=Path(folder),
             outcomes=outcomes,
+            labels=tuple(plan["labels"]),
+            class_names=None if names is None else tuple(names),
         )
 
     @property
@@ -79,14 +92,17 @@ class Sweep:
 
     def table(self) -> list[dict[str, Any]]:
         """One flat mapping a cell, every digit of every number; no times."""
-        return [
-            {name: value for name, value in asdict(row).items() if name != "seconds"}
-            for row in self.rows
-        ]
+        return [{name: getattr(row, name) for name in _COLUMNS} for row in self.rows]
 
     def evaluation(self) -> Evaluation:
         """The same rows as an Evaluation, for its figures and look-ups."""
-        return Evaluation(rows=self.rows, card=self.card)
+        return Evaluation(
+            rows=self.rows,
+            card=self.card,
+            outcomes=self.outcomes,
+            labels=self.labels,
+            class_names=self.class_names,
+        )
 
     def corruption_errors(self, model: str) -> dict[str, list[float]]:
         """Corruption's title -> error rates by severity, and "clean", of one model.
@@ -114,8 +130,7 @@ class Sweep:
         """The tidy rows as CSV."""
         text = io.StringIO(newline="")
         rows = self.table()
-        names = [name for name in Row.__dataclass_fields__ if name != "seconds"]
-        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         return text.getvalue()

@@ -1,18 +1,23 @@
 """Two ways to evaluate MRPD, and what lies between them, choice by choice."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from mrpd_tutorial.attacks.ascent import if_defense_eps
-from mrpd_tutorial.attacks.base import Attack
+from mrpd_tutorial.attacks.base import Attack, random_target_labels
 from mrpd_tutorial.attacks.cw import CWPerturb
 from mrpd_tutorial.attacks.drop import SaliencyDrop
 from mrpd_tutorial.attacks.pgd import PGD
 from mrpd_tutorial.checks import check_choice
 from mrpd_tutorial.defenses import SOR
+from mrpd_tutorial.runtime import generator
 
-__all__ = ["Choice", "Protocol", "choices", "protocol_of"]
+__all__ = ["Choice", "Protocol", "choices", "protocol_of", "random_aims"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +98,14 @@ class Protocol:
         """Beside clean; clouds made on a surrogate are extra in both protocols."""
         return ("adaptive",) if self.clouds == "each" else ("static",)
 
-    def one_by_one(self) -> dict[str, "Protocol"]:
+    def one_by_one(self, released: "Protocol | None" = None) -> dict[str, "Protocol"]:
         """This protocol with one choice of the release at a time, by the choice's name.
 
-        Sweeps of these say what each choice is worth; choices that agree with the
-        release already are left out.
+        Sweeps of these say what each choice is worth (sweep.protocol_worth makes them);
+        choices that agree with the release already are left out. `released` may be
+        another protocol than Protocol.released().
         """
-        released = type(self).released()
+        released = type(self).released() if released is None else released
         return {
             choice.name: dataclasses.replace(
                 self, **{choice.name: getattr(released, choice.name)}
@@ -173,3 +179,38 @@ def protocol_of(given: "str | Protocol | None") -> Protocol | None:
         return given
     check_choice("protocol", given, ("paper", "released"))
     return Protocol.paper() if given == "paper" else Protocol.released()
+
+
+def random_aims(
+    protocol: Protocol,
+    model: Callable[[Tensor], Tensor],
+    points: Tensor,
+    labels: Tensor,
+    target_labels: Tensor | None,
+    seed: int,
+) -> tuple[Tensor | None, dict[str, Tensor]]:
+    """What a protocol has attacks aim at, and the labels that it tells Drop.
+
+    Args:
+        protocol: whose `targets` and `drop_label` may be "random".
+        model: asked about one cloud for the number of classes.
+        points, labels: (B, N, 3), (B,).
+        target_labels: (B,) taken in place of random ones, or None.
+        seed: of the random ones.
+
+    Returns:
+        Target labels (B,) or None, and attack -> (B,) the labels it is told.
+    """
+    if "random" not in (protocol.targets, protocol.drop_label):
+        return target_labels, {}
+    wrong = target_labels
+    if wrong is None:
+        with torch.no_grad():
+            classes = model(points[:1]).shape[1]
+        drawn = random_target_labels(labels.cpu(), classes, generator(seed))
+        wrong = drawn.to(labels.device)
+    told = ["Drop-100", "Drop-200"] if protocol.drop_label == "random" else []
+    return (
+        wrong if protocol.targets == "random" else target_labels,
+        dict.fromkeys(told, wrong),
+    )
