@@ -41,6 +41,7 @@ class DemoConfig:
         batch_size: clouds evaluated at once.
         distill: how prompts are distilled, its attack included.
         seed: of the evaluation's attacks.
+        eot_samples: draws of a random defense that each step of an attack averages.
         device: where models and clouds go.
     """
 
@@ -53,6 +54,7 @@ class DemoConfig:
     batch_size: int = 32
     distill: DistillConfig = field(default_factory=DistillConfig.quick)
     seed: int = 0
+    eot_samples: int = 4
     device: str = "cpu"
 
     @classmethod
@@ -62,6 +64,7 @@ class DemoConfig:
             train_clouds=64,
             val_clouds=32,
             test_clouds=32,
+            eot_samples=1,
             distill=DistillConfig.quick(
                 epochs=3, attack=PGD.quick(steps=4), batch_size=16
             ),
@@ -134,6 +137,7 @@ def run_demo(
         undefended=UNDEFENDED,
         surrogate={POINT: teachers[POINT]},
         seed=config.seed,
+        eot_samples=config.eot_samples,
         batch_size=config.batch_size,
         progress=progress,
     )

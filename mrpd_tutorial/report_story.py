@@ -256,6 +256,17 @@ class Story:
         )
         return Section("accuracy", "Accuracy, with its threat model", [body], [drawing])
 
+    def _draws(self) -> str:
+        """How an adaptive attack met random models."""
+        rows = self.result["rows"]
+        draws = max((row.get("eot_samples", 1) for row in rows), default=1)
+        if draws == 1:
+            return "no attack averaged over draws: its number is an upper bound."
+        return (
+            f"each step of the adaptive attack averaged over {draws} draws (EOT), "
+            "so that a few more might find a little more."
+        )
+
     def _limits(self) -> Section:
         result, lab = self.result, self.result["lab"]
         packages = result["environment"]["packages"]
@@ -265,8 +276,8 @@ class Story:
             f"{n} test clouds: differences smaller than the intervals say nothing.",
             "One attack, one budget, one seed. PGD through the prompts is a first "
             "adaptive attack, not the strongest there is.",
-            "A random defense (~) is shown by one draw, and the adaptive attack does "
-            "not average over draws: its number is an upper bound.",
+            "A random defense (~) is shown by one draw that no attack has seen; "
+            f"{self._draws()}",
             "The teachers' numbers are on clouds made for the student. No attack was "
             "made on the image teacher; clouds made on the point teacher were shown to "
             "the students alone (transfer).",
