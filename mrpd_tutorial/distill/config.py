@@ -209,11 +209,11 @@ class DistillConfig:
             prompt_tokens=30,
             prompt_std=0.02,
             text_contrast="classes",
-            epochs=10,
+            epochs=6,
             learning_rate=0.1,
             final_learning_rate=2e-3,
             image_teacher_input="clean",
-            attack=PGD.quick(eps=0.015, steps=4),
+            attack=PGD.quick(eps=0.025, steps=4),
             attacked_through="prompts",
             average=0.98,
         )
