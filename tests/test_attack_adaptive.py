@@ -7,7 +7,15 @@ import torch
 from torch import Tensor, nn
 from victims import CentroidLinear, TinyPointNet, clouds, labelled
 
-from mrpd_tutorial.attacks import PGD, AttackResult
+from mrpd_tutorial.attacks import (
+    PGD,
+    AttackResult,
+    CWAdd,
+    CWPerturb,
+    GeoA3,
+    HiTADV,
+    KNNAttack,
+)
 from mrpd_tutorial.attacks.auto_attack import AutoAttackResult, PointAutoAttack
 from mrpd_tutorial.attacks.bpda import BPDA, adaptive, is_masked, passes_gradient
 from mrpd_tutorial.attacks.eot import EOT, is_random
@@ -523,6 +531,36 @@ def test_a_masked_gradient_fires(honest):
     assert verdicts["masked gradient"].fired is False
     assert verdicts["wrong gradient"].fired is None
     assert "BPDA" in verdicts["wrong gradient"].evidence
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        CWPerturb.quick(steps=8, search_steps=2),
+        CWAdd.quick("chamfer", eps=8, steps=8, search_steps=2),
+        KNNAttack.quick(steps=8, confidence=1.0, start_noise=0.0),
+        GeoA3.quick(steps=8, search_steps=2),
+        HiTADV.quick(steps=4, search_steps=2, anchors=8, centres=6, k=6, eps=0.05),
+    ],
+    ids=lambda attack: type(attack).__name__,
+)
+def test_a_masked_gradient_fires_beside_the_gradient_of_a_distance(honest, attack):
+    points = honest["points"][:6]
+
+    def stuck(clouds: Tensor) -> Tensor:
+        """Attached, and never anything but zeros."""
+        still = points.mean(0, keepdim=True)
+        return honest["model"](still + 0 * clouds.mean(1, keepdim=True))
+
+    labels = stuck(points).argmax(1)
+    result = attack(stuck, points, labels)
+    assert not result.success.any() and (result.iterations > 0).all()
+    assert torch.equal(result.idle_steps, result.iterations)
+    assert reliability_flags(stuck, points, labels, result)["masked gradient"].fired
+    # An honest model is climbed, and standing still once it is misled is no sign.
+    labels = honest["model"](points).argmax(1)
+    result = attack(honest["model"], points, labels)
+    assert (result.idle_steps == 0).all()
 
 
 def test_a_wrong_gradient_fires(honest):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from victims import CentroidLinear, TinyPointNet, clouds, labelled
 
 from mrpd_tutorial import geometry
-from mrpd_tutorial.attacks import distances
+from mrpd_tutorial.attacks import nearest
 from mrpd_tutorial.attacks.base import random_target_labels
 from mrpd_tutorial.attacks.binary_search import TradeOff, binary_search
 from mrpd_tutorial.attacks.cw import CWPerturb
@@ -18,13 +18,13 @@ from mrpd_tutorial.attacks.cw_add import CWAdd, _place_objects
 from mrpd_tutorial.attacks.distances import (
     NeighbourList,
     farthest_pair,
-    nearest_indices,
     outlier_distance,
     squared_distance_to,
 )
 from mrpd_tutorial.attacks.geoa3 import GeoA3
 from mrpd_tutorial.attacks.initial_points import aeroplane, critical_clusters, dbscan
 from mrpd_tutorial.attacks.knn_attack import KNNAttack
+from mrpd_tutorial.attacks.nearest import nearest_indices
 from mrpd_tutorial.attacks.optimise import Adam, minimise, ranked_cost
 from mrpd_tutorial.attacks.search import Search
 from mrpd_tutorial.runtime import generator
@@ -69,7 +69,7 @@ def search_on(model, points: Tensor, labels: Tensor, **changes) -> Search:
 @pytest.mark.parametrize("tile", [1, 64, 2**20])
 @pytest.mark.parametrize("k", [1, 3])
 def test_nearest_points_are_those_of_a_slow_loop(monkeypatch, tile, k):
-    monkeypatch.setitem(distances._TILE, "cpu", tile)
+    monkeypatch.setitem(nearest._TILE, "cpu", tile)
     a, b = random_clouds(2, 9), random_clouds(2, 7, seed=1)
     found, reach = nearest_indices(a, b, k)
     own, own_reach = nearest_indices(a, a, k, exclude_self=True)
@@ -100,7 +100,7 @@ def test_no_tensor_holds_all_pairs_of_a_large_cloud(monkeypatch):
     monkeypatch.setattr(torch, "bmm", spy)
     points = random_clouds(2, 3000).float()
     nearest_indices(points, points, 2, exclude_self=True)
-    assert max(largest) <= distances._TILE["cpu"] < 2 * 3000 * 3000
+    assert max(largest) <= nearest._TILE["cpu"] < 2 * 3000 * 3000
 
 
 @pytest.mark.parametrize("exclude_self", [True, False])

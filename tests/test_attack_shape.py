@@ -10,15 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from victims import CentroidLinear, TinyPointNet, clouds, labelled
 
-from mrpd_tutorial.attacks import distances as distances_module
-from mrpd_tutorial.attacks import random_target_labels
+from mrpd_tutorial.attacks import nearest, random_target_labels
 from mrpd_tutorial.attacks.advpc import AdvPC
-from mrpd_tutorial.attacks.aof import (
-    AOF,
-    graph_laplacian,
-    low_frequency_basis,
-    low_frequency_part,
-)
+from mrpd_tutorial.attacks.aof import AOF
 from mrpd_tutorial.attacks.deformation import deformation_centres, deformed
 from mrpd_tutorial.attacks.drop import (
     RandomDrop,
@@ -29,6 +23,11 @@ from mrpd_tutorial.attacks.drop import (
 from mrpd_tutorial.attacks.hit_adv import HiTADV
 from mrpd_tutorial.attacks.norms import size
 from mrpd_tutorial.attacks.si_adv import SIAdv, SIAdvQuery
+from mrpd_tutorial.attacks.spectrum import (
+    graph_laplacian,
+    low_frequency_basis,
+    low_frequency_part,
+)
 from mrpd_tutorial.attacks.surface import (
     curvature,
     curvature_deviation,
@@ -311,7 +310,7 @@ def test_neighbours_are_those_of_all_pairs(monkeypatch):
     distances[:, range(30), range(30)] = torch.inf
     expected = distances.topk(7, largest=False).indices
     assert torch.equal(neighbour_indices(points, 7), expected)
-    monkeypatch.setitem(distances_module._TILE, "cpu", 64)  # two rows at a time
+    monkeypatch.setitem(nearest._TILE, "cpu", 64)  # two rows at a time
     assert torch.equal(neighbour_indices(points, 7), expected)
     assert neighbour_indices(points, 99).shape == (3, 30, 29)
     assert neighbour_indices(points[:, :1], 4).tolist() == [[[0]]] * 3

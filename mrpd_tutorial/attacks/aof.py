@@ -3,69 +3,14 @@
 import dataclasses
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from mrpd_tutorial.attacks.search import Search
-from mrpd_tutorial.attacks.surface import neighbour_indices
+from mrpd_tutorial.attacks.spectrum import low_frequency_basis, low_frequency_part
 from mrpd_tutorial.attacks.two_views import TwoViews
-from mrpd_tutorial.checks import check_points, check_positive
+from mrpd_tutorial.checks import check_positive
 
-__all__ = ["AOF", "graph_laplacian", "low_frequency_basis", "low_frequency_part"]
-
-
-def graph_laplacian(cloud: Float[Tensor, "N 3"], k: int = 30) -> Float[Tensor, "N N"]:
-    """L = D - A of one cloud's neighbour graph, A_ij = exp(-|x_i - x_j|^2).
-
-    Two points are joined if either is among the k nearest of the other.
-    """
-    neighbours = neighbour_indices(cloud[None], k)[0]  # (N, K)
-    offsets = cloud[neighbours] - cloud[:, None]  # (N, K, 3)
-    weights = torch.exp(-offsets.square().sum(-1))
-    joined = cloud.new_zeros(len(cloud), len(cloud))
-    joined.scatter_(1, neighbours, weights)
-    joined.fill_diagonal_(0)  # a single point is its own neighbour
-    joined = torch.maximum(joined, joined.T)
-    return joined.sum(1).diag() - joined
-
-
-def low_frequency_basis(
-    points: Tensor, count: int = 100, k: int = 30
-) -> Float[Tensor, "B N F"]:
-    """The `count` slowest waves on each cloud: eigenvectors of its graph's Laplacian.
-
-    One dense eigen-decomposition a cloud: about 0.2 s for 1024 points on one core,
-    growing with the cube of their number.
-
-    Args:
-        points: (B, N, 3).
-        count: wanted number of eigenvectors, those with the smallest eigenvalues.
-        k: neighbours in the graph.
-
-    Returns:
-        (B, N, F) orthonormal columns, F = min(count, N), without gradient.
-
-    Raises:
-        ValueError: on clouds of another shape, or numbers below 1.
-    """
-    check_points(points)
-    check_positive("count", count)
-    with torch.no_grad():
-        # Cloud by cloud: N x N numbers at a time, and no effect of the batch.
-        return torch.stack(
-            [
-                torch.linalg.eigh(graph_laplacian(cloud, k)).eigenvectors[:, :count]
-                for cloud in points.detach()
-            ]
-        )
-
-
-def low_frequency_part(
-    points: Float[Tensor, "B N 3"], basis: Float[Tensor, "B N F"]
-) -> Float[Tensor, "B N 3"]:
-    """Projection of a cloud on its basis; the rest is the high-frequency part."""
-    return basis @ (basis.transpose(1, 2) @ points)  # (B, N, F) @ (B, F, 3)
+__all__ = ["AOF"]
 
 
 @dataclass(frozen=True, kw_only=True)

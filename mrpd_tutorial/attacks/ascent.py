@@ -89,8 +89,17 @@ class Ascent(Attack):
         """The step of size 1; `memory` (B, N, 3) starts with zeros, to be changed."""
         return norms.steepest(gradient, self.norm)
 
-    def _climb(self, search: Search, index: Tensor, current: Tensor) -> None:
-        """Take `steps` steps from `current` with the clouds at `index`."""
+    def _climb(
+        self,
+        search: Search,
+        index: Tensor,
+        current: Tensor,
+        seen: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        """Take `steps` steps from `current` with the clouds at `index`.
+
+        `seen`: what the first step sees, clouds and logits, if the model has answered.
+        """
         if self.step_size is None:
             step_sizes = self._step_sizes(search.eps)
         else:
@@ -100,9 +109,12 @@ class Ascent(Attack):
         for _ in range(self.steps):
             if not len(index):
                 return
-            current = current.detach().requires_grad_(True)
-            logits = search.logits(current, index)
-            search.consider(current, logits, index)
+            if seen is None:
+                current = current.detach().requires_grad_(True)
+                logits = search.logits(current, index)
+                search.consider(current, logits, index)
+            else:
+                (current, logits), seen = seen, None
             gradient = search.gradient(objective(logits, index), current, index)
             ascent = self._direction(gradient, memory, index)
             moved = current.detach() + step_sizes[index][:, None, None] * ascent

@@ -76,8 +76,10 @@ class Attack(ABC):
     """What all attacks share; see the module's docstring for what they promise.
 
     Classes say what they are: `norm` is the norm of the budget ("per_point", "l2",
-    "linf", "count" or, without a budget, "none"), `minimal`, `changes_count`, and
-    `min_points`, the fewest points a cloud must have.
+    "linf", "count" or, without a budget, "none"), `minimal`, `changes_count`,
+    `starts_clean` (the first gradient is taken at the clean cloud, which then is shown
+    to the model once instead of twice), and `min_points`, the fewest points a cloud
+    must have.
 
     Args:
         eps: the budget in the attack's norm: one number, or one for each cloud (kept
@@ -98,6 +100,7 @@ class Attack(ABC):
     norm: ClassVar[str] = "none"
     minimal: ClassVar[bool] = False
     changes_count: ClassVar[bool] = False
+    starts_clean: ClassVar[bool] = False
     min_points: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -222,6 +225,7 @@ class Attack(ABC):
                     ],
                     stop_at_success=self.criterion == "success",
                     changes_count=self.changes_count,
+                    starts_clean=self.starts_clean,
                     part=part,
                 )
                 self._run(search)

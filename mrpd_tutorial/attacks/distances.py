@@ -15,71 +15,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mrpd_tutorial.checks import check_between
+from mrpd_tutorial.attacks.nearest import nearest_indices
 from mrpd_tutorial.geometry import gather_points
 
 __all__ = [
     "NeighbourList",
     "farthest_pair",
-    "nearest_indices",
     "outlier_distance",
     "squared_distance_to",
 ]
-
-# Scores held at once: 4 MiB in float32 stay in the processor's caches; a GPU has room.
-_TILE = {"cpu": 2**20, "cuda": 2**26}
-
-
-def nearest_indices(
-    query: Float[Tensor, "B N 3"],
-    points: Float[Tensor, "B M 3"],
-    k: int = 1,
-    *,
-    exclude_self: bool = False,
-) -> tuple[Int[Tensor, "B N k"], Float[Tensor, "B N"]]:
-    """The k nearest points of each query, nearest first, and how far the others are.
-
-    In tiles: memory grows with N and with M, not with N x M.
-
-    Args:
-        query: (B, N, 3).
-        points: (B, M, 3), M >= k.
-        k: number of neighbours.
-        exclude_self: query and points are one cloud, and no point is its own neighbour;
-            then M > k.
-
-    Returns:
-        Indices (B, N, k) into points, and (B, N) the distance of the last of them:
-        all other points are at least as far, up to rounding.
-
-    Raises:
-        ValueError: if there are fewer points than neighbours.
-    """
-    check_between("k", k, 1, points.shape[1] - exclude_self)
-    with torch.no_grad():
-        # About the centroid of the points, rounding is smallest.
-        centre = points.mean(dim=1, keepdim=True)
-        query, points = query - centre, points - centre
-        # |p|^2 - 2qp orders points as |q - p|^2 does, and is one matrix product.
-        left = torch.cat([-2 * query, torch.ones_like(query[..., :1])], -1)  # (B, N, 4)
-        right = torch.cat([points, points.square().sum(-1, keepdim=True)], -1)
-        right = right.transpose(1, 2)  # (B, 4, M)
-        size = _TILE.get(query.device.type, _TILE["cpu"])
-        rows = max(1, size // (len(points) * points.shape[1]))
-        found = []
-        for start in range(0, query.shape[1], rows):
-            scores = torch.bmm(left[:, start : start + rows], right)  # (B, rows, M)
-            if exclude_self:
-                own = torch.arange(start, start + scores.shape[1], device=query.device)
-                own = own[None, :, None].expand(len(points), -1, 1)
-                scores.scatter_(2, own, torch.inf)
-            if k == 1:
-                found.append(scores.argmin(2, keepdim=True))
-            else:
-                found.append(scores.topk(k, largest=False).indices)
-        indices = torch.cat(found, dim=1)
-        last = gather_points(points, indices[..., -1])
-        return indices, (last - query).norm(dim=-1)
 
 
 class NeighbourList:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -34,6 +35,8 @@ class IFGM(Ascent):
         ValueError: on a setting out of range; at the call, if eps exceeds the object.
     """
 
+    starts_clean: ClassVar[bool] = True
+
     @classmethod
     def quick(cls, **changes) -> "IFGM":
         """Per point 0.05, 10 steps (FGM: 1)."""
@@ -57,7 +60,8 @@ class IFGM(Ascent):
 
     def _run(self, search: Search) -> None:
         index = search.open()
-        self._climb(search, index, search.clean[index])
+        start = search.take_clean_pass(index)
+        self._climb(search, index, search.clean[index], start)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mrpd_tutorial.attacks.distances import NeighbourList, squared_distance_to
 from mrpd_tutorial.attacks.knn_attack import check_normals, own_normals
+from mrpd_tutorial.attacks.nearest import nearest_both_ways
 from mrpd_tutorial.attacks.optimise import unsolved
 from mrpd_tutorial.attacks.optimised import WeightSearch
 from mrpd_tutorial.attacks.search import Search
@@ -39,9 +40,9 @@ class GeoA3(WeightSearch):
 
     The released code differs: it moves the bounds of all clouds of a batch by the class
     of the last one, and chooses the best cloud by the distance of the iterate before.
-    Neighbours are the nearest of twice as many candidates (16 for the nearest point),
-    which a full search finds anew every `refresh` updates; distances to them, and with
-    them gradients, are always those of the moment.
+    The nearest points of CD and HD are exact. The 16 neighbours are the nearest of
+    twice as many candidates, which a full search finds anew every `refresh` updates;
+    what is measured on them, and its gradient, is always that of the moment.
 
     Args:
         steps: Adam updates in each search step.
@@ -53,7 +54,7 @@ class GeoA3(WeightSearch):
         k: neighbours of a point in its curvature.
         normals: (B, N, 3) unit normals of the clouds of the call, of either sign; None:
             estimated from `k` neighbours by principal components.
-        refresh: see above; 1 for an exact search at every step, about twice as slow.
+        refresh: see above; 1 for an exact search at every step.
         shrink, loss, confidence, patience: see CWPerturb.
         start_noise: standard deviation of the start about the clean cloud.
 
@@ -106,20 +107,15 @@ class GeoA3(WeightSearch):
         if normals is None:
             normals = estimate_normals(clean, neighbours=around)
         kappa = curvature(clean, normals, around)[..., None]  # (B, N, 1)
-        often = {"refresh": self.refresh}
-        to_clean = NeighbourList(1, candidates=16, **often)
-        to_moved = NeighbourList(1, candidates=16, **often)
         to_others = NeighbourList(
-            self.k, candidates=2 * self.k, exclude_self=True, **often
+            self.k, candidates=2 * self.k, exclude_self=True, refresh=self.refresh
         )
 
         def distance(points: Tensor, index: Tensor) -> Tensor:
             before = clean[index]
-            nearest = to_clean(points, before, index)  # (b, N, 1)
-            there = squared_distance_to(points, before, nearest)[..., 0]
-            back = to_moved(before, points, index)
-            back = squared_distance_to(before, points, back)[..., 0]
-            nearest = nearest[..., 0]
+            nearest, back = nearest_both_ways(points, before)  # (b, N) each
+            there = squared_distance_to(points, before, nearest[..., None])[..., 0]
+            back = squared_distance_to(before, points, back[..., None])[..., 0]
             normal = gather_points(normals[index], nearest)  # (b, N, 3)
             bent = curvature(points, normal, to_others(points, points, index))
             wanted = gather_points(kappa[index], nearest)[..., 0]

@@ -13,9 +13,14 @@ from mrpd_tutorial.attacks import norms
 from mrpd_tutorial.attacks.base import Attack
 from mrpd_tutorial.attacks.binary_search import TradeOff, binary_search
 from mrpd_tutorial.attacks.deformation import deformation_centres, deformed
-from mrpd_tutorial.attacks.distances import nearest_indices
 from mrpd_tutorial.attacks.drop import saliency
-from mrpd_tutorial.attacks.optimise import Adam, ranked_cost, reached
+from mrpd_tutorial.attacks.nearest import nearest_both_ways
+from mrpd_tutorial.attacks.optimise import (
+    Adam,
+    gradient_of_sum,
+    ranked_cost,
+    reached,
+)
 from mrpd_tutorial.attacks.search import Search
 from mrpd_tutorial.attacks.surface import (
     curvature_deviation,
@@ -229,20 +234,29 @@ class HiTADV(Attack):
                 moved = deformed(clean, squared[index], shifts, widths)
                 moved = self._bounded(search, index, moved)
                 if nearest is None or step % self.nearest_every == 0:
-                    nearest = _nearest(moved.detach(), clean)
-                logits = search.logits(moved, index)
+                    nearest = nearest_both_ways(moved.detach(), clean)
+                seen = moved.detach().requires_grad_(not last)
+                logits = search.logits(seen, index)
                 gap = search.margin(logits, index)
                 distance = self.chamfer_weight * _chamfer(moved, clean, nearest)
                 distance = distance + _visible(shifts, widths, busy[index])
-                objective = gap.clamp(max=self.confidence)
-                objective = objective - weight[position] * distance
             cost = ranked_cost(distance.detach(), gap.detach(), self.confidence)
             search.consider(moved, logits, index, cost)
-            hit[position] |= reached(gap.detach(), self.confidence)
+            done = reached(gap.detach(), self.confidence)
+            hit[position] |= done
             if last:
                 break
-            gradient = search.gradient(objective, theta, index)
-            theta = theta.detach() + rates * adam.step(-gradient)
+            gradient = gradient_of_sum(
+                search,
+                index,
+                theta,
+                points=moved,
+                seen=seen,
+                misleading=(self.confidence - gap).clamp(min=0),
+                price=weight[position] * distance,
+                done=done,
+            )
+            theta = theta.detach() + rates * adam.step(gradient)
             eps = search.eps[index][:, None, None]
             shifts = torch.maximum(torch.minimum(theta[..., :3], eps), -eps)
             widths = theta[..., 3:].clamp(self.min_width, self.max_width)
@@ -261,15 +275,6 @@ def _visible(shifts: Tensor, widths: Tensor, busy: Tensor) -> Tensor:
     count = widths.shape[1]
     size = shifts.flatten(1).norm(dim=1) + (1 - widths).norm(dim=1)
     return size / count + F.cosine_similarity(widths, busy, dim=1)
-
-
-def _nearest(moved: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
-    """(b, N) each: the clean point nearest to each moved one, and the reverse."""
-    with torch.no_grad():
-        return (
-            nearest_indices(moved, clean)[0][..., 0],
-            nearest_indices(clean, moved)[0][..., 0],
-        )
 
 
 def _chamfer(moved: Tensor, clean: Tensor, nearest: tuple[Tensor, Tensor]) -> Tensor:

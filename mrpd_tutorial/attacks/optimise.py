@@ -19,6 +19,7 @@ from mrpd_tutorial.attacks.search import Search
 __all__ = [
     "LOSSES",
     "Adam",
+    "gradient_of_sum",
     "minimise",
     "misleading_loss",
     "ranked_cost",
@@ -72,6 +73,40 @@ def misleading_loss(
     if loss == "ce":
         return functional.softplus(-search.cross_entropy(logits, index))
     return (confidence - search.margin(logits, index)).clamp(min=0)
+
+
+def gradient_of_sum(
+    search: Search,
+    index: Tensor,
+    variable: Tensor,
+    *,
+    points: Tensor,
+    seen: Tensor,
+    misleading: Float[Tensor, "b"],
+    price: Float[Tensor, "b"],
+    done: Tensor,
+) -> Tensor:
+    """d (misleading + price) / d variable; idle is who has no gradient of the first.
+
+    A distance has a gradient in any case, so that a model whose own is masked (all
+    zeros, but there) would go unnoticed in the sum.
+
+    Args:
+        search: counts the step, and who was idle in it.
+        index: (b,) positions of the clouds.
+        variable: what the attack moves, (b, ...).
+        points: (b, M, 3) the clouds made of it, with their graph.
+        seen: (b, M, 3) the same without, of which the model was asked.
+        misleading: (b,) loss that depends on `seen`.
+        price: (b,) distance, times its weight, that depends on `variable`.
+        done: (b,) who misleads as is wanted: no gradient is asked of them.
+    """
+    slope = search.gradient(misleading, seen, index, done)
+    ends, slopes = [points], [slope]
+    if price.requires_grad:
+        ends, slopes = [*ends, price.sum()], [*slopes, None]
+    (gradient,) = torch.autograd.grad(ends, variable, slopes)
+    return torch.where(torch.isfinite(gradient), gradient, 0.0)
 
 
 def reached(gap: Float[Tensor, "b"], confidence: float) -> Tensor:
@@ -153,23 +188,34 @@ def minimise(
         with torch.set_grad_enabled(step < steps):
             variable = variable.detach().requires_grad_(step < steps)
             points = variable if render is None else render(variable, index)
-            logits = search.logits(points, index)
+            seen = points.detach().requires_grad_(step < steps)
+            logits = search.logits(seen, index)
             far = distance(variable, index)
-            objective = misleading_loss(search, logits, index, loss, confidence)
-            objective = objective + weight[position] * far
+            misleading = misleading_loss(search, logits, index, loss, confidence)
+            price = weight[position] * far
         gap = search.margin(logits.detach(), index)
-        hit[position] |= reached(gap, confidence)
+        done = reached(gap, confidence)
+        hit[position] |= done
         search.consider(
             points, logits, index, ranked_cost(far.detach(), gap, confidence)
         )
         if step == steps:
             break
-        gradient = search.gradient(objective, variable, index)
+        gradient = gradient_of_sum(
+            search,
+            index,
+            variable,
+            points=points,
+            seen=seen,
+            misleading=misleading,
+            price=price,
+            done=done,
+        )
         variable = variable.detach() + adam.step(gradient)
         if constrain is not None:
             variable = constrain(variable, index)
 
-        value = objective.detach()
+        value = (misleading + price).detach()
         falls = value < lowest - 1e-3 * lowest.abs().clamp(max=torch.finfo().max)
         lowest = torch.where(falls, value, lowest)
         waited = torch.where(falls, 0, waited + 1)

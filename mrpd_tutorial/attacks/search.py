@@ -77,6 +77,9 @@ class Search:
     `part` says which clouds of the attack's call these are: what an attack was given
     for each cloud of the call (normals, say) is indexed with it. `record` is for what
     an attack's `_run` hands to its own `_result`.
+
+    Where `starts_clean` is set, the answer to the clean clouds keeps its gradient, for
+    the first step: see `take_clean_pass`.
     """
 
     model: Callable[[Tensor], Tensor]
@@ -87,6 +90,7 @@ class Search:
     generators: list[torch.Generator]
     stop_at_success: bool
     changes_count: bool = False
+    starts_clean: bool = False
     part: slice = field(default_factory=lambda: slice(None))
     clean_logits: Tensor = field(init=False)
     record: dict[str, Tensor] = field(default_factory=dict)
@@ -104,9 +108,11 @@ class Search:
         self.iterations, self.queries = count.clone(), count.clone()
         self.idle_steps = count.clone()
         everything = torch.arange(len(self.labels), device=self.labels.device)
-        with torch.no_grad():
-            logits = self.logits(self.clean, everything)
-        self.clean_logits = logits
+        clean = self.clean.clone().requires_grad_(self.starts_clean)
+        with torch.set_grad_enabled(self.starts_clean):
+            logits = self.logits(clean, everything)
+        self._clean_pass = (clean, logits) if self.starts_clean else None
+        self.clean_logits = logits = logits.detach()
         self.correct_before = logits.argmax(1) == self.labels
         self.best = None
         self.success = torch.zeros_like(self.correct_before)
@@ -116,6 +122,15 @@ class Search:
             self.best = self.clean.clone()  # apart from `clean`, which must stay
             no_cost = torch.zeros_like(self.best_cost)
             self.consider(self.clean, logits, everything, no_cost)
+
+    def take_clean_pass(self, index: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Clean clouds and the answer to them, differentiable; the second call: None.
+
+        None, too, where `index` leaves clouds of the chunk out: another pass over the
+        few that are left costs less than a gradient for all.
+        """
+        taken, self._clean_pass = self._clean_pass, None
+        return taken if len(index) == len(self.labels) else None
 
     def targets(self, index: Tensor) -> Tensor | None:
         """(b,) the classes to reach, or None for an untargeted attack."""
@@ -171,8 +186,16 @@ class Search:
         others = logits.scatter(1, wanted[:, None], -torch.inf).logsumexp(1)
         return others - own if targets is None else own - others
 
-    def gradient(self, loss: Tensor, points: Tensor, index: Tensor) -> Tensor:
+    def gradient(
+        self,
+        loss: Tensor,
+        points: Tensor,
+        index: Tensor,
+        done: Tensor | None = None,
+    ) -> Tensor:
         """d loss / d points, (b, N, 3); clouds without a usable one get zeros, counted.
+
+        Not counted where `done` (b,), if given: what has been reached has no gradient.
 
         Raises:
             ValueError: if no gradient reaches the points at all.
@@ -184,6 +207,8 @@ class Search:
         finite = torch.isfinite(gradient)
         gradient = torch.where(finite, gradient, 0.0)
         useless = ~finite.all(-1).all(-1) | (gradient == 0).all(-1).all(-1)
+        if done is not None:
+            useless = useless & ~done
         self.idle_steps[index] += useless.long()
         self.iterations[index] += 1
         return gradient

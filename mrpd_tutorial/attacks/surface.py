@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mrpd_tutorial.attacks.distances import nearest_indices
+from mrpd_tutorial.attacks.eigenvector import smallest_eigenvector
+from mrpd_tutorial.attacks.nearest import nearest_indices
 from mrpd_tutorial.checks import check_points, check_positive
 from mrpd_tutorial.geometry import gather_points
 
@@ -95,10 +96,7 @@ def estimate_normals(
         mean = offsets.sum(2) / size  # the point itself is at 0
         scatter = offsets.transpose(2, 3) @ offsets / size  # (B, M, 3, 3)
         scatter = scatter - mean[..., :, None] * mean[..., None, :]
-        # Scaled to 1, so that clouds in tiny units are no flatter than others.
-        extent = scatter.abs().amax((-2, -1), keepdim=True)
-        scatter = scatter / torch.where(extent > 0, extent, 1.0)
-        normals = torch.linalg.eigh(scatter).eigenvectors[..., 0]  # (B, M, 3)
+        normals = smallest_eigenvector(scatter)  # (B, M, 3), at any scale
         outward = places - points.mean(dim=1, keepdim=True)
         inward = (normals * outward).sum(-1, keepdim=True) < 0
         return torch.where(inward, -normals, normals)

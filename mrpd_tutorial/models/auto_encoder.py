@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mrpd_tutorial.checks import check_points, check_positive
+from mrpd_tutorial.models.pooling import linear_maximum
 from mrpd_tutorial.runtime import embedded_data, load_tensors
 
 __all__ = ["AutoEncoder", "AutoEncoderConfig", "load_auto_encoder"]
@@ -78,7 +79,9 @@ class AutoEncoder(nn.Module):
 
     def encode(self, points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B D"]:
         """(B, N, 3) -> latent (B, D), the same for any order of the points."""
-        features = self.point_layers(points).amax(1)  # (B, N, W) -> (B, W)
+        last = self.point_layers[-1]
+        rows = self.point_layers[:-1](points)  # (B, N, V)
+        features = linear_maximum(rows, last.weight, last.bias)  # (B, W)
         return self.to_latent(features.relu())
 
     def decode(self, latent: Float[Tensor, "B D"]) -> Float[Tensor, "B M 3"]:

@@ -14,6 +14,7 @@ from mrpd_tutorial.checks import (
     check_positive,
     check_same_device,
 )
+from mrpd_tutorial.models.pooling import first_maxima, linear_maximum
 
 __all__ = ["NormedLinear", "PointNet", "classifier_head"]
 
@@ -146,16 +147,7 @@ class PointNet(nn.Module):
 
     def _critical(self, rows: Tensor) -> Tensor:
         """The first point that reaches each channel's maximum, (B, N, W) -> (B, F)."""
-        with torch.no_grad():
-            # A bias does not change which point is the first. Channels come first
-            # because the maximum along the last dimension is much faster.
-            weight, _ = self.body[-1].folded()
-            tile = max(1, _TILE // (rows.shape[1] * len(weight)))
-            found = [
-                (weight @ part.transpose(1, 2)).max(2).indices  # of (b, F, N)
-                for part in rows.split(tile)
-            ]
-            return torch.cat(found)
+        return first_maxima(rows, self.body[-1].folded()[0], _TILE)
 
     def critical_points(self, points: Tensor) -> Int[Tensor, "B F"]:
         """Which point each channel of the feature comes from (evaluation mode).
@@ -182,10 +174,7 @@ class PointNet(nn.Module):
         if last.norm.training:
             pooled = last(rows.flatten(0, 1)).view(*rows.shape[:2], -1).amax(1)
             return pooled.relu()
-        critical = self._critical(rows)  # (B, F)
-        weight, bias = last.folded()
-        chosen = rows.gather(1, critical[..., None].expand(-1, -1, rows.shape[-1]))
-        return ((chosen * weight).sum(-1) + bias).relu()  # (B, F, W) -> (B, F)
+        return linear_maximum(rows, *last.folded()).relu()  # (B, N, W) -> (B, F)
 
     def forward(self, points: Tensor) -> Float[Tensor, "B C"]:
         """(B, N, 3) -> logits (B, C); see `features`."""
