@@ -65,7 +65,7 @@ EPS = (
     0.05  # per point, of PGD and PointAutoAttack; the second, smaller one is beside it
 )
 SMALL_EPS = 0.02
-UNDEFENDED, SURROGATE = "no defense", "PointNet"
+UNDEFENDED = "no defense"
 QUICK = {
     "epochs": 40,
     "batch_size": 32,
@@ -74,9 +74,10 @@ QUICK = {
 }
 
 
-def recipes() -> dict[str, DistillConfig]:
-    """What is distilled, by the name in the table."""
-    through = DistillConfig.adaptive()
+def recipes(train_clouds: int = 1200) -> dict[str, DistillConfig]:
+    """What is distilled, by the name in the table; small sets are seen more often."""
+    epochs = max(DistillConfig.adaptive().epochs, round(7200 / train_clouds))
+    through = DistillConfig.adaptive(epochs=epochs)
     return {
         "MRPD as released": DistillConfig.released(**QUICK),
         "MRPD": DistillConfig.quick(),
@@ -84,7 +85,9 @@ def recipes() -> dict[str, DistillConfig]:
             prompt_depth=4, prompt_tokens=30, prompt_std=0.02
         ),
         "MRPD, attacked through prompts": through,
-        "adversarial training (prompts)": DistillConfig.adaptive(teachers=("text",)),
+        "adversarial training (prompts)": DistillConfig.adaptive(
+            teachers=("text",), epochs=epochs
+        ),
     }
 
 
@@ -98,7 +101,7 @@ def data(args: argparse.Namespace, split: str) -> PointDataset:
 def train(args: argparse.Namespace, lab: Lab) -> None:
     """Distil every recipe and train the head, each kept in its folder."""
     clouds, val = data(args, "train"), data(args, "val")
-    for name, config in recipes().items():
+    for name, config in recipes(len(clouds)).items():
         if args.only and name not in args.only:
             continue
         distill(lab, clouds, val, config, args.out / "runs" / slug(name))
@@ -182,34 +185,43 @@ def attacks(steps: int) -> dict[str, Attack]:
     }
 
 
+def groups(steps: int) -> dict[str, dict[str, Attack]]:
+    """The attacks in the order in which they are run; each group is a sweep."""
+    eight = attacks(steps)
+    first = {name: eight.pop(name) for name in ("PGD", "PGD, small")}
+    ensemble = {
+        f"PointAutoAttack {eps:g}": PointAutoAttack.quick(eps=eps, steps=2 * steps)
+        for eps in (SMALL_EPS, EPS)
+    }
+    return {"pgd": first, "ensemble": ensemble, "rest": eight}
+
+
+def another_family(lab: Lab, class_names: tuple[str, ...]) -> dict[str, nn.Module]:
+    """The surrogate: PointNet if it knows the classes, else the point teacher."""
+    try:
+        return {"PointNet": load_victim("pointnet").for_classes(class_names)}
+    except ValueError:
+        return {"point teacher": lab.classifiers(class_names)["point teacher"]}
+
+
 def attack(args: argparse.Namespace, lab: Lab) -> None:
     """Measure every cell that is missing."""
     clouds = data(args, "test")
     judged = models(args, lab, clouds)
-    surrogate = load_victim("pointnet").for_classes(clouds.class_names)
-    options = {"batch_size": 16, "eot_samples": 4}
-    ensemble = {
-        f"PointAutoAttack {eps:g}": PointAutoAttack.quick(eps=eps, steps=2 * args.steps)
-        for eps in (SMALL_EPS, EPS)
-    }
-    folder = args.out / f"steps_{args.steps}"
-    sweep(
-        judged,
-        clouds,
-        ensemble,
-        folder=folder / "ensemble",
-        threat_models=("adaptive",),
-        **options,
-    )
-    sweep(
-        judged,
-        clouds,
-        attacks(args.steps),
-        folder=folder / "eight",
-        undefended=UNDEFENDED,
-        surrogate={SURROGATE: surrogate},
-        **options,
-    )
+    surrogate = another_family(lab, clouds.class_names)
+    for group, chosen in groups(args.steps).items():
+        sources = {"undefended": UNDEFENDED, "surrogate": surrogate}
+        if group == "ensemble":  # what it adds or drops cannot be shown to others
+            sources = {"threat_models": ("adaptive",)}
+        sweep(
+            judged,
+            clouds,
+            chosen,
+            folder=args.out / f"steps_{args.steps}" / group,
+            batch_size=16,
+            eot_samples=4,
+            **sources,
+        )
 
 
 def curve(args: argparse.Namespace, lab: Lab) -> None:
@@ -235,7 +247,7 @@ def curve(args: argparse.Namespace, lab: Lab) -> None:
 def card(args: argparse.Namespace) -> None:
     """Write what is there into results/: a JSON card, and its tables as Markdown."""
     parts = {}
-    for part in ("eight", "ensemble"):
+    for part in groups(args.steps):
         folder = args.out / f"steps_{args.steps}" / part
         if (folder / "sweep.json").exists():
             parts[part] = Sweep.load(folder)
