@@ -5,10 +5,11 @@
 
 Each writes data/lab_tiny/NAME.safetensors (half precision) with a card beside it:
 what it was trained on, command, seed, classes, scores. Clouds: ModelNet40's training
-split less the part kept as val (with --modelnet), and `shapes`; the classes are those
-of both, so that one surrogate serves every data set whose classes are among them. The
-clouds are turned, stretched, thinned out and jittered as for the lab's own encoders
-(scripts/pretrain_lab.py). The last epoch is kept; val is only reported.
+split less the part kept as val (with --modelnet), `shapes`, and the few of `objects`,
+several times over; the classes are those of all, so that one surrogate serves every
+data set whose classes are among them. The clouds are turned, stretched, thinned out and
+jittered as for the lab's own encoders (scripts/pretrain_lab.py). The last epoch is
+kept; val is only reported.
 """
 
 import argparse
@@ -34,7 +35,8 @@ EPOCHS = {"pointnet": 14, "dgcnn": 5}  # 15 and about 50 minutes on one core
 
 def load_parts(args: argparse.Namespace, split: str) -> list[PointDataset]:
     """The data sets asked for."""
-    parts = []
+    repeat = args.objects_repeat if split == "train" else min(1, args.objects_repeat)
+    parts = [load_dataset("objects", split).subsample_points(1024)] * repeat
     if args.shapes_per_class:
         count = args.shapes_per_class
         if split == "val":
@@ -91,9 +93,9 @@ def train(args: argparse.Namespace) -> tuple[nn.Module, dict]:
         f"{part.name}_val_accuracy": accuracy(model, part, relabel(part, classes))
         for part in load_parts(args, "val")
     }
-    trained_on = f"{len(points)} clouds of {len(classes)} classes: " + ", ".join(
-        f"{part.name} ({len(part)}, split train)" for part in parts
-    )
+    sizes = {part.name: f"{part.name} ({len(part)}, split train)" for part in parts}
+    trained_on = f"{len(points)} clouds of {len(classes)} classes: "
+    trained_on += ", ".join(sizes.values())
     return model, {
         "name": args.name,
         "settings": model.settings,
@@ -127,6 +129,7 @@ def main() -> None:
     parser.add_argument("name", choices=FAMILIES)
     parser.add_argument("--modelnet", type=Path)
     parser.add_argument("--shapes-per-class", type=int, default=100)
+    parser.add_argument("--objects-repeat", type=int, default=8)
     parser.add_argument("--points", type=int, default=512, help="in a training cloud")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -134,8 +137,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=tiny_folder())
     args = parser.parse_args()
-    if not args.modelnet and not args.shapes_per_class:
-        parser.error("nothing to train on: give --modelnet, or --shapes-per-class")
     args.epochs = args.epochs or EPOCHS[args.name]
     tune_allocator()
     model, card = train(args)

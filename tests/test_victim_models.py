@@ -391,7 +391,8 @@ def run_script(monkeypatch, name: str, *arguments: str) -> None:
 
 @pytest.mark.parametrize("family", ["pointnet", "dgcnn"])
 def test_the_script_trains_a_surrogate(family, tmp_path, monkeypatch):
-    few = "--shapes-per-class 1 --epochs 2 --points 32 --lr 0.01 --batch-size 16"
+    few = "--shapes-per-class 1 --epochs 2 --points 32 --lr 0.01 --batch-size 16 "
+    few += "--objects-repeat 0"
     out = ["--out", str(tmp_path)]
     run_script(monkeypatch, "train_victims", family, *few.split(), *out)
     victim = load_victim(family, tmp_path)
@@ -400,6 +401,17 @@ def test_the_script_trains_a_surrogate(family, tmp_path, monkeypatch):
     assert len(victim.class_names) == len(SHAPE_CLASSES)
     assert 0 <= victim.card["scores"]["shapes_val_accuracy"] <= 1
     assert victim.card["settings"]["num_classes"] == len(SHAPE_CLASSES)
+
+
+def test_a_surrogate_knows_the_classes_of_all_its_clouds(tmp_path, monkeypatch):
+    few = "--shapes-per-class 1 --epochs 1 --points 16 --objects-repeat 1"
+    run_script(
+        monkeypatch, "train_victims", "pointnet", *few.split(), f"--out={tmp_path}"
+    )
+    classes = load_dataset("objects", "train").class_names
+    victim = load_victim("pointnet", tmp_path).for_classes(classes)
+    assert victim.class_names == classes
+    assert 0 <= victim.card["scores"]["objects_val_accuracy"] <= 1
 
 
 def test_the_script_trains_a_pu_net(tmp_path, monkeypatch):
