@@ -61,10 +61,8 @@ from mrpd_tutorial.sweep import Sweep, sweep
 from mrpd_tutorial.zoo import Lab, load_lab
 from mrpd_tutorial.zoo_victims import load_victim
 
-EPS = (
-    0.05  # per point, of PGD and PointAutoAttack; the second, smaller one is beside it
-)
-SMALL_EPS = 0.02
+# Per point, of PGD and PointAutoAttack: the usual budget, and a smaller one.
+EPS, SMALL_EPS = 0.05, 0.01
 UNDEFENDED = "no defense"
 QUICK = {
     "epochs": 40,
@@ -208,8 +206,12 @@ def attack(args: argparse.Namespace, lab: Lab) -> None:
     """Measure every cell that is missing."""
     clouds = data(args, "test")
     judged = models(args, lab, clouds)
+    if args.only:
+        judged = {name: judged[name] for name in (UNDEFENDED, *args.only)}
     surrogate = another_family(lab, clouds.class_names)
     for group, chosen in groups(args.steps).items():
+        if args.groups and group not in args.groups:
+            continue
         sources = {"undefended": UNDEFENDED, "surrogate": surrogate}
         if group == "ensemble":  # what it adds or drops cannot be shown to others
             sources = {"threat_models": ("adaptive",)}
@@ -332,7 +334,8 @@ def main() -> None:
     )
     parser.add_argument("--curve-clouds", type=int, default=80)
     parser.add_argument("--steps", type=int, default=20, help="updates of an attack")
-    parser.add_argument("--only", nargs="*", help="names of recipes to train")
+    parser.add_argument("--only", nargs="*", help="names of recipes or models")
+    parser.add_argument("--groups", nargs="*", help="of attacks: pgd, ensemble, rest")
     args = parser.parse_args()
     tune_allocator()
     if args.part == "card":
