@@ -102,6 +102,7 @@ COSTS = [
 ]
 CALLS = [
     (plotting.gallery_figure, (CLOUD, {"moved": MOVED, "less": CLOUD[9:]}), {}),
+    (plotting.gallery_figure, (CLOUD, dict.fromkeys("abcdef", MOVED)), {}),
     (plotting.robustness_figure, (CURVE,), {"chance": 0.1}),
     (plotting.transfer_figure, (MATRIX,), {"chance": 0.1}),
     (plotting.class_figure, (RIGHT, LABELS, NAMES), {"chance": 0.1}),

@@ -61,9 +61,8 @@ def gallery_figure(
         figure.add_trace(moved)
         for cloud, word in ((panel.added, "added"), (panel.removed, "removed")):
             if len(cloud):
-                dots = _dots(
-                    _turned(cloud) + corner, f"{panel.name}: {len(cloud)} {word}"
-                )
+                name = f"{panel.name}: {len(cloud)} {word}"
+                dots = _dots(_turned(cloud) + corner, name)
                 dots.marker.update(color=palette.VERMILLION, size=2.6)
                 dots.hovertemplate = f"{name}<extra></extra>"
                 figure.add_trace(dots)

@@ -36,7 +36,9 @@ def gallery_figure(
                 draw_cloud(axis, cloud, color=palette.VERMILLION, s=4)
         axis.set_title(panel.title, fontsize=9)
         axis.set_axis_off()
+        axis.set_box_aspect((1, 1, 1), zoom=1.5)  # no labels need the room
     for axis in axes[len(panels) :]:
-        axis.set_visible(False)
-    figure.colorbar(dots, ax=list(axes), label="moved by (radius = 1)", shrink=0.6)
+        axis.remove()  # hidden, its extent would be None, on which the layout stumbles
+    used = list(axes[: len(panels)])
+    figure.colorbar(dots, ax=used, label="moved by (radius = 1)", shrink=0.6)
     return figure
