@@ -95,9 +95,12 @@ def check_ifgm_step(attempt: Attempt) -> None:
 def undone(clean: Tensor, attacked: Tensor) -> Tensor:
     """The share of each cloud's displacement that normalising it again takes away.
 
+    Below 0 where that adds more than it takes: an outlier makes the whole cloud
+    shrink.
+
     Args:
         clean: (B, N, 3), normalised.
-        attacked: (B, N, 3).
+        attacked: (B, N, 3), other than clean.
 
     Returns:
         (B,) 1 - |normalise(attacked) - clean| / |attacked - clean|, lengths of whole
