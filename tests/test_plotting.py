@@ -499,8 +499,8 @@ def test_the_gallery_tells_moved_added_and_removed_points():
     assert end == pytest.approx(0.05, abs=1e-6)
     np.testing.assert_array_equal(panels[2].added, more[-5:])
     np.testing.assert_array_equal(panels[3].removed, CLOUD[:7])
-    assert panels[2].title == "add: +5 points"
-    assert panels[3].title == "drop: -7 points"
+    assert panels[2].title == "add\n+5 points"
+    assert panels[3].title == "drop\n-7 points"
     assert len(panels[3].points) == 57 and "added or removed" in facts
 
 
@@ -514,6 +514,7 @@ def test_the_gallery_is_one_scene_in_which_all_clouds_are_turned_alike():
     drawn = np.stack([clean.x, clean.y, clean.z], 1)
     turn = np.linalg.lstsq(CLOUD.numpy(), drawn, rcond=None)[0]
     assert np.linalg.det(turn) == pytest.approx(1.0, abs=1e-4)
+    assert next(t for t in figure.data if t.mode == "text").text == ("clean",)
     # What lies to the right and above comes nearer to the reader.
     assert turn[0, 2] > 0 and turn[1, 2] > 0
 

@@ -15,7 +15,9 @@ __all__ = ["gallery_figure"]
 
 # Clouds side by side in one scene. A scene for each would be a WebGL context for each,
 # of which a browser keeps about sixteen for a whole notebook.
-_APART, _BELOW, _COLUMNS = 2.1, 2.5, 4
+_APART, _BELOW, _COLUMNS = 2.1, 2.9, 4
+# Pixels of a row, and of the width that is left of a page of 800.
+_ROW, _WIDTH = 260, 660
 # The view of all other figures, from the front, a little from the right and above: by
 # turning each cloud about its own centre, so that the row faces the reader.
 _RIGHT, _ABOVE = math.radians(26), math.radians(18)
@@ -70,7 +72,7 @@ def gallery_figure(
     rows = -(-len(panels) // _COLUMNS)
     columns = min(len(panels), _COLUMNS)
     figure.update_layout(scene=_scene(columns, rows))
-    return finish(figure, title, facts, height=110 + 235 * rows, top=70)
+    return finish(figure, title, facts, height=80 + _ROW * rows, top=70)
 
 
 def _turned(cloud: np.ndarray) -> np.ndarray:
@@ -96,7 +98,8 @@ def _dots(cloud: np.ndarray, name: str) -> go.Scatter3d:
 
 def _label(corner: np.ndarray, text: str) -> go.Scatter3d:
     return go.Scatter3d(
-        x=[corner[0]], y=[corner[1] + 1.15], z=[0], mode="text", text=[text],
+        x=[corner[0]], y=[corner[1] + 1.1], z=[0], mode="text",
+        text=[text.replace("\n", "<br>")], textposition="top center",
         textfont={"size": 11, "color": "#222222"}, hoverinfo="skip", showlegend=False,
     )  # fmt: skip
 
@@ -105,15 +108,16 @@ def _scene(columns: int, rows: int) -> dict[str, Any]:
     """Parallel rays: every cloud is seen from the same direction."""
     sides = {
         "x": (-1.1, _APART * (columns - 1) + 1.1),
-        "y": (-_BELOW * (rows - 1) - 1.1, 1.35),
+        "y": (-_BELOW * (rows - 1) - 1.05, 1.75),
         "z": (-1.1, 1.1),
     }
-    widest = sides["x"][1] - sides["x"][0]
+    wide, high = (sides[name][1] - sides[name][0] for name in "xy")
+    # From here the height of the drawing shows two units: fit both into the page.
+    scale = min(1.9 / high, 2 * _WIDTH / (wide * _ROW * rows))
     scene: dict[str, Any] = {
         f"{name}axis": {"visible": False, "range": list(side)}
         for name, side in sides.items()
     }
-    scale = 3.0 / widest
     return scene | {
         "aspectmode": "manual",
         "aspectratio": {k: scale * (b - a) for k, (a, b) in sides.items()},

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mrpd_tutorial.plotting.common import as_cloud, displacement_lengths
+from mrpd_tutorial.plotting.common import as_cloud, displacement_lengths, wrap
 
 __all__ = ["Panel", "gallery_panels"]
 
@@ -18,7 +18,7 @@ class Panel:
 
     Args:
         name: of the attack, or "clean".
-        title: the name and how far points went.
+        title: the name, and on a line of its own how far points went.
         points: (M, 3) the points that belong to one of the clean cloud.
         moved: (M,) how far each of them went.
         added: (A, 3) points that were added.
@@ -68,7 +68,7 @@ def _panel(name: str, clean: np.ndarray, attacked: np.ndarray) -> Panel:
         moved = displacement_lengths(clean, attacked)
         farthest = f"at most {moved.max():.2g}"
         return Panel(
-            name=name, title=f"{name}: {farthest}", points=attacked, moved=moved,
+            name=name, title=f"{wrap(name, 22)}\n{farthest}", points=attacked, moved=moved,
             added=none, removed=none,
         )  # fmt: skip
     kept = _near(attacked, clean) == 0
@@ -77,7 +77,7 @@ def _panel(name: str, clean: np.ndarray, attacked: np.ndarray) -> Panel:
     change = len(attacked) - len(clean)
     return Panel(
         name=name,
-        title=f"{name}: {change:+d} points",
+        title=f"{wrap(name, 22)}\n{change:+d} points",
         points=attacked[kept],
         moved=np.zeros(int(kept.sum()), dtype=np.float32),
         added=attacked[~kept],
