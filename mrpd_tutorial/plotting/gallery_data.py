@@ -68,9 +68,13 @@ def _panel(name: str, clean: np.ndarray, attacked: np.ndarray) -> Panel:
         moved = displacement_lengths(clean, attacked)
         farthest = f"at most {moved.max():.2g}"
         return Panel(
-            name=name, title=f"{wrap(name, 22)}\n{farthest}", points=attacked, moved=moved,
-            added=none, removed=none,
-        )  # fmt: skip
+            name=name,
+            title=f"{wrap(name, 22)}\n{farthest}",
+            points=attacked,
+            moved=moved,
+            added=none,
+            removed=none,
+        )
     kept = _near(attacked, clean) == 0
     gone = none if len(attacked) > len(clean) else clean[_near(clean, attacked) > 0]
     # Copies of points count as kept by their place: the numbers tell them apart.
