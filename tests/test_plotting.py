@@ -403,7 +403,7 @@ def test_the_matrix_has_clean_clouds_above_and_outlines_the_adaptive_cell():
     assert heat.hover[1][0].startswith("made on a, shown to b\n25.0% (9 of 36)")
     figure = plotting.transfer_figure(MATRIX)
     assert len(figure.layout.shapes) == 1
-    assert "PGD on another model (transfer)" in told(figure)[0]
+    assert "made by PGD: transfer, outlined: adaptive" in told(figure)[0]
     assert plotting.transfer_figure(MATRIX[2:]).data[0].z.shape == (1, 2)
 
 

@@ -71,14 +71,14 @@ def transfer_cells(rows: Sequence[Any], chance: float | None) -> Heat:
         (names.index(name), columns.index(name)) for name in names if name in columns
     ]
     facts = [
-        "outlined: adaptive, made on the model itself; else: transfer",
+        "adaptive: made on the model itself; transfer: on another",
         sizes_of(found, "cell"),
-        "small: 95 % Wilson interval",
+        "below the share: 95 % Wilson interval",
     ]
     attack = next(iter(attacks)) or "attack"
     return _heat(
         names, columns, cells, marked, facts, chance,
-        f"Accuracy on clouds made by {attack} on another model (transfer)",
+        f"Accuracy on clouds made by {attack}: transfer, outlined: adaptive",
         "made on {row}, shown to {column}",
     )  # fmt: skip
 
