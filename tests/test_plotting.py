@@ -373,7 +373,7 @@ def test_curves_of_two_threat_models_are_kept_apart():
 def test_given_accuracy_and_interval_are_shown_as_given():
     rows = [curve_row("a", "adaptive", 0.1, 18, accuracy=0.4, low=0.3, high=0.6)]
     line = plotting.robustness_figure(rows).data[1]
-    assert line.y == (0.4,) and line.customdata[0] == (0.3, 0.6, 36)
+    assert line.y == (0.4,) and list(line.customdata[0]) == [0.3, 0.6, 36]
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def transfer_cells(rows: Sequence[Any], chance: float | None) -> Heat:
 
 
 def class_cells(
-    correct: Mapping[str, Any],
+    correct: Any,
     labels: Any,
     class_names: Sequence[str],
     chance: float | None,

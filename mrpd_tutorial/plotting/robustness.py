@@ -5,7 +5,7 @@ They take the rows of an evaluation, of `robustness_curve`, `transfer_matrix` an
 interval are computed from `correct` and `n` where a row does not give them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -99,7 +99,7 @@ def transfer_figure(
 
 
 def class_figure(
-    correct: Mapping[str, Any],
+    correct: Any,
     labels: Any,
     class_names: Sequence[str],
     *,

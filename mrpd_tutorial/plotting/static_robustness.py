@@ -1,6 +1,6 @@
 """Static figures of robustness (matplotlib): the twins of `robustness`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def transfer_figure(
 
 
 def class_figure(
-    correct: Mapping[str, Any],
+    correct: Any,
     labels: Any,
     class_names: Sequence[str],
     *,
