@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mrpd_tutorial import geometry, losses, metrics
+from mrpd_tutorial import exercises_attacks, geometry, losses, metrics
 from mrpd_tutorial.checks import check_choice
 from mrpd_tutorial.runtime import generator
 
@@ -273,6 +273,21 @@ EXERCISES = {
         one_step,
         _test_one_step,
         "On a linear model each point moves eps the right way.",
+    ),
+    "ifgm_step": Exercise(
+        exercises_attacks.ifgm_step,
+        exercises_attacks.check_ifgm_step,
+        "Steps climb, from the clean cloud and at the rim, and stay within eps of it.",
+    ),
+    "undone": Exercise(
+        exercises_attacks.undone,
+        exercises_attacks.check_undone,
+        "Shifts and scalings are undone wholly, random displacements in part.",
+    ),
+    "masked_victims": Exercise(
+        exercises_attacks.masked_victims,
+        exercises_attacks.check_masked_victims,
+        "Of an honest, a rounded and a random victim the masked one was named.",
     ),
 }
 """Name of an exercise -> what it asks for and how it is judged."""

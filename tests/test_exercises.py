@@ -1,12 +1,13 @@
 """Every check accepts its reference and rejects two planted wrong answers."""
 
 import math
+import re
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from mrpd_tutorial import exercises
+from mrpd_tutorial import exercises, exercises_attacks
 from mrpd_tutorial.exercises import EXERCISES
 from mrpd_tutorial.losses import confidence_gate, released_gate
 
@@ -37,6 +38,33 @@ def in_place(model, points, labels, eps):
     return points
 
 
+def ball_around_here(model, points, clean, labels, step_size, eps):
+    return exercises_attacks.ifgm_step(model, points, points, labels, step_size, eps)
+
+
+def downhill(model, points, clean, labels, step_size, eps):
+    return 2 * points - exercises_attacks.ifgm_step(
+        model, points, clean, labels, step_size, eps
+    )
+
+
+def only_centred(clean, attacked):
+    left = attacked - attacked.mean(1, keepdim=True) - clean
+    return 1 - left.flatten(1).norm(dim=1) / (attacked - clean).flatten(1).norm(dim=1)
+
+
+def any_flag(verdicts):
+    return [name for name, v in verdicts.items() if any(f.fired for f in v.values())]
+
+
+def not_cleared(verdicts):
+    return [
+        name
+        for name, v in verdicts.items()
+        if any(flag.fired is not False for flag in v.values())
+    ]
+
+
 WRONG = {
     "normalise": (
         lambda points: points / points.norm(dim=1).max(),
@@ -65,6 +93,9 @@ WRONG = {
     ),
     "into_ball": (cube, surface),
     "one_step": (descend, in_place),
+    "ifgm_step": (ball_around_here, downhill),
+    "undone": (only_centred, lambda clean, attacked: clean.new_ones(len(clean))),
+    "masked_victims": (any_flag, not_cleared),
 }
 
 
@@ -97,3 +128,21 @@ def test_a_typo_does_not_stop_the_notebook(capsys):
 def test_an_unknown_exercise_is_named():
     with pytest.raises(ValueError, match="name must be one of 'normalise'"):
         exercises.check("fly", print)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "why"),
+    [
+        ("ifgm_step", ball_around_here, "the ball is around the clean cloud"),
+        ("ifgm_step", downhill, "an attack climbs it"),
+        ("undone", only_centred, "a cloud made larger normalising takes away 1.00"),
+        ("masked_victims", any_flag, "C is not masked: fired there: random model"),
+        ("masked_victims", lambda verdicts: [], "B: its gradient is masked"),
+        ("masked_victims", lambda verdicts: ["D"], "'D' is no victim"),
+        ("undone", lambda clean, attacked: 1.0, "Expected a tensor, got float"),
+        ("undone", lambda clean, attacked: clean, "not \\(3,\\)"),
+    ],
+)
+def test_attack_exercises_name_what_is_wrong(name, wrong, why, capsys):
+    exercises.check(name, wrong)
+    assert re.search(why, capsys.readouterr().out)

@@ -13,7 +13,20 @@ import torch
 from matplotlib.figure import Figure
 
 from mrpd_tutorial import plotting
-from mrpd_tutorial.plotting import charts, clouds, common, display, open3d_view, palette
+from mrpd_tutorial.metrics import wilson_interval
+from mrpd_tutorial.plotting import (
+    charts,
+    clouds,
+    common,
+    display,
+    gallery,
+    gallery_data,
+    heat_data,
+    open3d_view,
+    palette,
+    robustness,
+    robustness_data,
+)
 from mrpd_tutorial.plotting import static_twin as twin
 
 CLOUD = torch.rand(64, 3, generator=torch.Generator().manual_seed(0)) - 0.5
@@ -54,7 +67,46 @@ def row(model, threat_model, correct, n=40):
 
 
 ROWS = [row("a", "static", 10), row("a", "clean", 30), row("b", "clean", 20)]
+
+
+def curve_row(model, threat_model, eps, correct, n=36, **more):
+    return {
+        "model": model,
+        "threat_model": threat_model,
+        "attack": "PGD",
+        "norm": "per_point",
+        "eps": eps,
+        "correct": correct,
+        "n": n,
+        **more,
+    }
+
+
+CURVE = [
+    curve_row("a", "clean", None, 30),
+    curve_row("a", "adaptive", 0.05, 6),
+    curve_row("a", "adaptive", 0.01, 18),
+    curve_row("b", "adaptive", 0.01, 20),
+]
+MATRIX = [
+    {"model": "a", "made_on": None, "correct": 30, "n": 36},
+    {"model": "b", "made_on": None, "correct": 28, "n": 36},
+    {"model": "a", "made_on": "a", "attack": "PGD", "correct": 0, "n": 36},
+    {"model": "b", "made_on": "a", "attack": "PGD", "correct": 9, "n": 36},
+]
+LABELS = torch.tensor([0, 0, 0, 0, 2, 2])
+RIGHT = {"a, clean": LABELS == LABELS, "a, adaptive PGD": LABELS == 2}
+COSTS = [
+    {"attack": "PGD", "seconds": 0.2, "misled": 3, "before": 4, "iterations": 10},
+    {"attack": "CW", "seconds": 2.0, "misled": 4, "before": 4, "l2": 0.25},
+]
 CALLS = [
+    (plotting.gallery_figure, (CLOUD, {"moved": MOVED, "less": CLOUD[9:]}), {}),
+    (plotting.gallery_figure, (CLOUD, dict.fromkeys("abcdef", MOVED)), {}),
+    (plotting.robustness_figure, (CURVE,), {"chance": 0.1}),
+    (plotting.transfer_figure, (MATRIX,), {"chance": 0.1}),
+    (plotting.class_figure, (RIGHT, LABELS, NAMES), {"chance": 0.1}),
+    (plotting.cost_figure, (COSTS,), {}),
     (plotting.cloud_figure, (CLOUD,), {}),
     (plotting.cloud_figure, (CLOUD, CLOUD[:, 0]), {"colour_label": "x"}),
     (plotting.attack_figure, (CLOUD, MOVED), {"eps": 0.1}),
@@ -80,7 +132,8 @@ def test_both_forms_are_drawn(make, args, kwargs):
 
 
 def test_every_figure_has_a_twin_with_the_same_arguments():
-    for name in clouds.__all__ + charts.__all__:
+    modules = (clouds, gallery, charts, robustness)
+    for name in [name for module in modules for name in module.__all__]:
         make = getattr(plotting, name)
         assert inspect.signature(make).parameters.keys() == (
             inspect.signature(twin(make)).parameters.keys()
@@ -287,3 +340,193 @@ def test_plotting_does_not_import_open3d_or_ipython():
         "assert not {'open3d', 'IPython', 'matplotlib.pyplot'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def told(figure):
+    return figure.layout.title.text, figure.layout.title.subtitle.text
+
+
+def test_curves_ascend_from_the_clean_row_with_bands_n_and_threat_model():
+    figure = plotting.robustness_figure(CURVE, chance=0.1)
+    band, line = figure.data[:2]
+    assert line.x == (0.0, 0.01, 0.05)
+    assert line.y == pytest.approx((30 / 36, 18 / 36, 6 / 36))
+    low, high = wilson_interval(6, 36)
+    assert line.customdata[2] == pytest.approx((low, high, 36))
+    assert band.y[2:4] == pytest.approx((high, low)) and band.fill == "toself"
+    title, facts = told(figure)
+    assert title == "Accuracy over the budget: adaptive PGD"
+    assert "n = 36" in facts and "95 %" in facts and "the defense itself" in facts
+    assert figure.data[3].x == (0.01,), "b has no clean row"
+    assert "chance 10.0%" in [trace.name for trace in figure.data]
+    assert "per_point" in figure.layout.xaxis.title.text
+
+
+def test_curves_of_two_threat_models_are_kept_apart():
+    rows = [*CURVE[:2], curve_row("a", "static", 0.05, 20)]
+    figure = plotting.robustness_figure(rows)
+    assert [t.name for t in figure.data if t.name] == ["a, adaptive", "a, static"]
+    assert told(figure)[0].endswith("adaptive and static PGD")
+    assert plotting.robustness_figure(rows, title="Mine").layout.title.text == "Mine"
+
+
+def test_given_accuracy_and_interval_are_shown_as_given():
+    rows = [curve_row("a", "adaptive", 0.1, 18, accuracy=0.4, low=0.3, high=0.6)]
+    line = plotting.robustness_figure(rows).data[1]
+    assert line.y == (0.4,) and list(line.customdata[0]) == [0.3, 0.6, 36]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "rows is empty"),
+        ([CURVE[0]], "all of them are clean"),
+        ([{"model": "a"}], r"one lacks \['threat_model', 'correct', 'n'\]"),
+        ([CURVE[1], CURVE[1]], "'a' at eps 0.05 once"),
+        ([curve_row("a", "adaptive", None, 3)], "that of 'a' has none"),
+        ([curve_row("a", "white-box", 0.1, 3)], "threat_model must be one of"),
+        ([CURVE[1], {**CURVE[2], "norm": "l2"}], "must be of one norm"),
+        ([CURVE[1], {**CURVE[2], "attack": "FGM"}], r"of one attack.*'FGM', 'PGD'"),
+    ],
+)
+def test_rows_that_make_no_curve_are_refused(rows, message):
+    with pytest.raises(ValueError, match=message):
+        plotting.robustness_figure(rows)
+
+
+def test_the_matrix_has_clean_clouds_above_and_outlines_the_adaptive_cell():
+    heat = heat_data.transfer_cells(MATRIX[::-1], 0.1)
+    assert heat.rows == ["clean clouds", "a"] and heat.columns == ["b", "a"]
+    np.testing.assert_allclose(heat.share, [[28 / 36, 30 / 36], [9 / 36, 0.0]])
+    assert heat.marked == [(1, 1)], "made on a, shown to a"
+    assert "chance 10.0%" in heat.facts and "n = 36" in heat.facts
+    assert heat.hover[1][0].startswith("made on a, shown to b\n25.0% (9 of 36)")
+    figure = plotting.transfer_figure(MATRIX)
+    assert len(figure.layout.shapes) == 1
+    assert "made by PGD: transfer, outlined: adaptive" in told(figure)[0]
+    assert plotting.transfer_figure(MATRIX[2:]).data[0].z.shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "rows is empty"),
+        (MATRIX[:2], "as made_on; all of them are clean"),
+        ([*MATRIX, MATRIX[3]], "made on 'a' and shown to 'b' once"),
+        ([MATRIX[2], {**MATRIX[3], "attack": "FGM"}], "one attack"),
+        ([{"made_on": "a", "n": 3}], r"one lacks \['model', 'correct'\]"),
+    ],
+)
+def test_rows_that_make_no_matrix_are_refused(rows, message):
+    with pytest.raises(ValueError, match=message):
+        plotting.transfer_figure(rows)
+
+
+def test_cells_that_were_not_measured_stay_empty():
+    heat = heat_data.transfer_cells([*MATRIX[:3]], None)
+    assert math.isnan(heat.share[1, 1]) and heat.hover[1][1] == "not measured"
+    assert isinstance(twin(plotting.transfer_figure)(MATRIX[:3]), Figure)
+
+
+def test_classes_are_counted_and_those_without_clouds_left_out():
+    heat = heat_data.class_cells(RIGHT, LABELS, NAMES, None)
+    assert heat.rows == ["all classes (n = 6)", "chair (n = 4)", "lamp (n = 2)"]
+    np.testing.assert_allclose(heat.share, [[1, 2 / 6], [1, 0], [1, 1]])
+    assert "1 classes have no cloud" in heat.facts and "n = 2 to 4" in heat.facts
+    assert "(2 of 6)" in heat.hover[0][1]
+    lists = {name: value.tolist() for name, value in RIGHT.items()}
+    figure = plotting.class_figure(lists, LABELS.tolist(), NAMES)
+    np.testing.assert_allclose(figure.data[0].z, heat.share)
+
+
+@pytest.mark.parametrize(
+    ("correct", "labels", "message"),
+    [
+        ({}, LABELS, "at least one name"),
+        (RIGHT["a, clean"], LABELS, "correct must map"),
+        ({"a": LABELS}, LABELS, r"correct\['a'\] must be bool of shape \(6,\)"),
+        ({"a": LABELS[:3] == 0}, LABELS, r"bool of shape \(6,\)"),
+        (RIGHT, LABELS + 1, r"lie in 0..2, the 3 class_names; received 1 to 3"),
+        (RIGHT, LABELS.float(), "class ids; received float32"),
+    ],
+)
+def test_outcomes_that_do_not_fit_are_refused(correct, labels, message):
+    with pytest.raises(ValueError, match=message):
+        plotting.class_figure(correct, labels, NAMES)
+
+
+def test_costs_are_relative_and_whiskers_are_wilson():
+    figure = plotting.cost_figure(COSTS)
+    assert figure.data[0].x == pytest.approx((1.0, 10.0))
+    low, high = wilson_interval(3, 4)
+    assert figure.data[1].error_x.array[0] == pytest.approx(high - 0.75)
+    assert figure.data[1].error_x.arrayminus[0] == pytest.approx(0.75 - low)
+    assert "l2: 0.25" in figure.data[0].text[1]
+    assert "n = 4 clouds" in told(figure)[1]
+    seconds = plotting.cost_figure(COSTS, reference=None)
+    assert seconds.data[0].x == pytest.approx((0.2, 2.0))
+    assert seconds.layout.xaxis.title.text == "seconds a cloud"
+
+
+@pytest.mark.parametrize(
+    ("rows", "reference", "message"),
+    [
+        ([], "PGD", "rows is empty"),
+        (COSTS, "FGM", r"\['PGD', 'CW'\], or None for seconds; received 'FGM'"),
+        ([{**COSTS[0], "misled": 9}], "PGD", "9 of 4"),
+        ([{**COSTS[0], "seconds": 0.0}], "PGD", "seconds above 0"),
+        ([{"attack": "PGD"}], None, "one lacks"),
+    ],
+)
+def test_costs_that_make_no_sense_are_refused(rows, reference, message):
+    with pytest.raises(ValueError, match=message):
+        plotting.cost_figure(rows, reference=reference)
+
+
+def test_where_nothing_was_right_before_the_rate_is_unknown():
+    rows = [{**COSTS[0], "misled": 0, "before": 0}]
+    shown = robustness_data.cost_bars(rows, "PGD")[0][0]
+    assert (shown["low"], shown["high"]) == (0.0, 1.0)
+
+
+def test_the_gallery_tells_moved_added_and_removed_points():
+    more = torch.cat([CLOUD, CLOUD[:5] + 0.01])
+    panels, end, facts = gallery_data.gallery_panels(
+        CLOUD, {"PGD": MOVED, "add": more, "drop": CLOUD[7:]}, None
+    )
+    assert [panel.name for panel in panels] == ["clean", "PGD", "add", "drop"]
+    np.testing.assert_allclose(panels[1].moved, 0.05, atol=1e-6)
+    assert end == pytest.approx(0.05, abs=1e-6)
+    np.testing.assert_array_equal(panels[2].added, more[-5:])
+    np.testing.assert_array_equal(panels[3].removed, CLOUD[:7])
+    assert panels[2].title == "add\n+5 points"
+    assert panels[3].title == "drop\n-7 points"
+    assert len(panels[3].points) == 57 and "added or removed" in facts
+
+
+def test_the_gallery_is_one_scene_in_which_all_clouds_are_turned_alike():
+    figure = plotting.gallery_figure(CLOUD, {"PGD": CLOUD}, limit=0.02)
+    assert figure.layout.scene.camera.projection.type == "orthographic"
+    clean, moved = (t for t in figure.data if t.mode == "markers")
+    assert clean.marker.cmax == 0.02
+    np.testing.assert_allclose(np.ptp(moved.x - clean.x), 0, atol=1e-6)
+    np.testing.assert_allclose(moved.y, clean.y, atol=1e-6)
+    drawn = np.stack([clean.x, clean.y, clean.z], 1)
+    turn = np.linalg.lstsq(CLOUD.numpy(), drawn, rcond=None)[0]
+    assert np.linalg.det(turn) == pytest.approx(1.0, abs=1e-4)
+    assert next(t for t in figure.data if t.mode == "text").text == ("clean",)
+    # What lies to the right and above comes nearer to the reader.
+    assert turn[0, 2] > 0 and turn[1, 2] > 0
+
+
+@pytest.mark.parametrize(
+    ("attacked", "limit", "message"),
+    [
+        ({}, None, "at least one cloud"),
+        ({"PGD": CLOUD[None]}, None, r"attacked\['PGD'\] must be one cloud"),
+        ({"PGD": CLOUD}, 0.0, "limit must be above 0"),
+    ],
+)
+def test_a_gallery_of_bad_clouds_is_refused(attacked, limit, message):
+    with pytest.raises(ValueError, match=message):
+        plotting.gallery_figure(CLOUD, attacked, limit=limit)

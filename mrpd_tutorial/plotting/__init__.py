@@ -1,7 +1,8 @@
 """Figures: interactive (Plotly), each with a static twin (matplotlib) of the same name.
 
-`clouds` and `charts` make Plotly figures, `static` and `static_charts` their twins,
-`show` displays both at once in a notebook, `open3d_image` renders with Open3D.
+`clouds`, `gallery`, `charts` and `robustness` make Plotly figures; the modules named
+`static...` hold their twins. `show` displays both at once in a notebook, `open3d_image`
+renders with Open3D.
 """
 
 from mrpd_tutorial.plotting.charts import (
@@ -17,18 +18,30 @@ from mrpd_tutorial.plotting.clouds import (
     depth_map_figure,
 )
 from mrpd_tutorial.plotting.display import show, static_twin
+from mrpd_tutorial.plotting.gallery import gallery_figure
 from mrpd_tutorial.plotting.open3d_view import open3d_image
+from mrpd_tutorial.plotting.robustness import (
+    class_figure,
+    cost_figure,
+    robustness_figure,
+    transfer_figure,
+)
 
 __all__ = [
     "accuracy_bars",
     "attack_figure",
+    "class_figure",
     "cloud_figure",
+    "cost_figure",
     "curve_figure",
     "depth_map_figure",
+    "gallery_figure",
     "open3d_image",
     "opinions_figure",
+    "robustness_figure",
     "show",
     "static_twin",
     "training_curves",
+    "transfer_figure",
     "weight_curves",
 ]

@@ -153,7 +153,7 @@ def accuracy_bars(
         )
         figure.add_trace(bars)
     if chance is not None:
-        _chance_line(figure, chance)
+        chance_line(figure, chance)
     figure.update_xaxes(tickangle=0)
     figure.update_yaxes(title="accuracy", range=[0, 1.02], tickformat=".0%")
     legend = {"orientation": "v", "y": 1.02, "yanchor": "bottom", "x": 0}
@@ -195,7 +195,7 @@ def curve_figure(
             line.error_y = {"array": high, "arrayminus": low, "thickness": 1}
         figure.add_trace(line)
     if chance is not None:
-        _chance_line(figure, chance)
+        chance_line(figure, chance)
     figure.update_xaxes(title=x_label)
     figure.update_yaxes(title=y_label, rangemode="tozero")
     legend = {"orientation": "v", "x": 1.02, "xanchor": "left", "y": 1}
@@ -203,7 +203,8 @@ def curve_figure(
     return finish(figure, title, subtitle, height=380)
 
 
-def _chance_line(figure: go.Figure, chance: float) -> None:
+def chance_line(figure: go.Figure, chance: float) -> None:
+    """Draw the accuracy of guessing across a figure, with an entry in the legend."""
     line = {"dash": "dot", "color": GREY}
     figure.add_hline(y=chance, line=line)
     # A shape has no legend entry; an empty trace speaks for it.

@@ -7,9 +7,16 @@ from typing import Any
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
-from mrpd_tutorial.plotting import static, static_charts
+from mrpd_tutorial.plotting import (
+    static,
+    static_charts,
+    static_gallery,
+    static_robustness,
+)
 
 __all__ = ["show", "static_twin"]
+
+_TWINS = (static, static_gallery, static_charts, static_robustness)
 
 
 def static_twin(make_figure: Callable[..., go.Figure]) -> Callable[..., Figure]:
@@ -19,10 +26,10 @@ def static_twin(make_figure: Callable[..., go.Figure]) -> Callable[..., Figure]:
         ValueError: if make_figure is not one of this package's figures.
     """
     name = getattr(make_figure, "__name__", repr(make_figure))
-    for module in (static, static_charts):
+    for module in _TWINS:
         if name in module.__all__:
             return getattr(module, name)
-    known = ", ".join(static.__all__ + static_charts.__all__)
+    known = ", ".join(name for module in _TWINS for name in module.__all__)
     raise ValueError(f"make_figure must be one of {known}; received {name}.")
 
 

@@ -36,3 +36,14 @@ def nth_colour(index: int) -> str:
 def nth_dash(index: int) -> str:
     """A stroke for the index-th curve, for print without colour."""
     return ("solid", "dash", "dot")[index % 3]
+
+
+def nth_marker(index: int) -> str:
+    """A marker for the index-th curve, in Plotly's words."""
+    return ("circle", "square", "diamond", "triangle-up")[index % 4]
+
+
+def faint(colour: str, alpha: float = 0.15) -> str:
+    """A colour "#rrggbb", let through."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, {alpha})"

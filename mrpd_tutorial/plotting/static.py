@@ -29,7 +29,7 @@ def cloud_figure(
     values = common.height_or_values(cloud, colour)
     figure = new_figure(5.4, 4.6, title, f"N = {len(cloud)} points")
     axes = figure.add_subplot(projection="3d")
-    dots = _draw(axes, cloud, c=values, cmap="viridis", s=5)
+    dots = draw_cloud(axes, cloud, c=values, cmap="viridis", s=5)
     figure.colorbar(dots, ax=axes, label=colour_label, shrink=0.7, pad=0.1)
     return figure
 
@@ -44,9 +44,9 @@ def attack_figure(
     axes = figure.subplots(1, 3, subplot_kw={"projection": "3d"})
     reach = max(1.0, float(np.abs(clean).max()), float(np.abs(attacked).max()))
     for axis, cloud, name in zip(axes, (clean, attacked), CLEAN_ATTACKED, strict=False):
-        _draw(axis, cloud, reach=reach, color=CLEAN_ATTACKED[name], s=3)
+        draw_cloud(axis, cloud, reach=reach, color=CLEAN_ATTACKED[name], s=3)
         axis.set_title(name, fontsize=10)
-    dots = _draw(
+    dots = draw_cloud(
         axes[2], attacked, reach=reach, c=lengths, cmap="cividis", s=3,
         vmin=0, vmax=eps or max(float(lengths.max()), 1e-6),
     )  # fmt: skip
@@ -97,8 +97,11 @@ def new_figure(width: float, height: float, title: str, subtitle: str) -> Figure
     return figure
 
 
-def _draw(axes: Axes, cloud: np.ndarray, reach: float = 0.0, **style: Any) -> Any:
-    """Draw a cloud with y up and z to the front, equal aspect, fixed camera."""
+def draw_cloud(axes: Axes, cloud: np.ndarray, reach: float = 0.0, **style: Any) -> Any:
+    """Draw a cloud with y up and z to the front, equal aspect, fixed camera.
+
+    Returns the dots, for a colour bar.
+    """
     reach = reach or max(1.0, float(np.abs(cloud).max()))
     # matplotlib's third axis is up: (x, -z, y) is a rotation of (x, y, z).
     dots = axes.scatter(

@@ -21,7 +21,7 @@ __all__ = [
     "weight_curves",
 ]
 
-_DASHES = {"solid": "-", "dash": "--", "dot": ":"}
+DASHES = {"solid": "-", "dash": "--", "dot": ":"}
 
 
 def opinions_figure(
@@ -44,9 +44,9 @@ def opinions_figure(
             axis.barh(at + offset, table[row], 0.38, color=colour, label=name)
         axis.set_title(model, fontsize=10)
         axis.set(xlim=(0, 1), xlabel="probability", yticks=at, yticklabels=shown)
-        _plain(axis, grid="x")
+        plain(axis, grid="x")
     axes[0].invert_yaxis()
-    _legend_below(figure, axes[0], columns=2)
+    legend_below(figure, axes[0], columns=2)
     return figure
 
 
@@ -75,7 +75,7 @@ def weight_curves(
     axes.axhline(math.exp(-floor), color=GREY, linestyle=":", label=label)
     axes.set(xlabel="epoch", ylabel="weight 1/σ²")
     axes.set_ylim(bottom=0)
-    _legend_below(figure, axes, columns=4)
+    legend_below(figure, axes, columns=4)
     return figure
 
 
@@ -104,8 +104,8 @@ def accuracy_bars(
     axes.set(xticks=range(len(models)), ylim=(0, 1.02), ylabel="accuracy")
     axes.set_xticklabels([common.wrap(model, 18) for model in models])
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _plain(axes, grid="y")
-    _legend_below(figure, axes, columns=1)
+    plain(axes, grid="y")
+    legend_below(figure, axes, columns=1)
     return figure
 
 
@@ -130,15 +130,15 @@ def curve_figure(
             columns["x"], y, yerr=error, capsize=2, markersize=4,
             marker="o" if len(y) < 16 else None,
             color=palette.nth_colour(index), label=name,
-            linestyle=_DASHES[palette.nth_dash(index)],
+            linestyle=DASHES[palette.nth_dash(index)],
         )  # fmt: skip
     if chance is not None:
         axes.axhline(chance, color=GREY, linestyle=":", label=f"chance {chance:.1%}")
     axes.set(xlabel=x_label, ylabel=y_label)
     low, high = axes.get_ylim()
     axes.set_ylim(min(0.0, low), high + 0.03 * (high - min(0.0, low)))
-    _plain(axes, grid="both")
-    _legend_below(figure, axes, columns=2)
+    plain(axes, grid="both")
+    legend_below(figure, axes, columns=2)
     return figure
 
 
@@ -146,20 +146,22 @@ def _lines(axes: Axes, curves: Mapping[str, tuple[list[float], list[float]]]) ->
     for name, (epochs, values) in curves.items():
         axes.plot(
             epochs, values, label=name, color=palette.curve_colour(name),
-            linestyle=_DASHES[palette.curve_dash(name)],
+            linestyle=DASHES[palette.curve_dash(name)],
             marker="o" if len(epochs) < 3 else None,
         )  # fmt: skip
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _plain(axes, grid="both")
+    plain(axes, grid="both")
 
 
-def _plain(axes: Axes, grid: str) -> None:
+def plain(axes: Axes, grid: str) -> None:
+    """A light grid, and no box around the axes."""
     axes.grid(axis=grid, color="#e3e3e3")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    """One legend for the figure, outside of its axes."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower left", ncols=columns, frameon=False,
