@@ -16,7 +16,7 @@ from mrpd_tutorial.corruptions import Corruption
 from mrpd_tutorial.protocol import Protocol, protocol_of, random_aims
 from mrpd_tutorial.result_card import IN_BALL, clouds_of, split_attack
 
-__all__ = ["THREAT_MODELS", "Setup", "find_models", "set_up"]
+__all__ = ["THREAT_MODELS", "Setup", "find_models", "named_attacks", "set_up"]
 
 THREAT_MODELS = ("clean", "static", "adaptive", "transfer")
 _Cell = tuple[str, str, str | None, str | None]
@@ -124,7 +124,7 @@ def set_up(
         if threat_models is None:
             extra = () if surrogate is None else ("transfer",)
             threat_models = protocol.threat_models() + extra
-    named, damage = _named_attacks(attacks), _named_corruptions(corruptions)
+    named, damage = named_attacks(attacks), _named_corruptions(corruptions)
     sources = {
         "static": find_models("undefended", undefended, models),
         "transfer": find_models("surrogate", surrogate, models),
@@ -210,7 +210,7 @@ def find_models(
     return {known[0] if known else name: chosen}
 
 
-def _named_attacks(attack: Any) -> dict[str, Attack]:
+def named_attacks(attack: Any) -> dict[str, Attack]:
     """One attack under its class's name, several under theirs, or none."""
     named = {type(attack).__name__: attack} if isinstance(attack, Attack) else attack
     if named is not None and not isinstance(named, Mapping):

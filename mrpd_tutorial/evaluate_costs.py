@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mrpd_tutorial.attacks.base import Attack
 from mrpd_tutorial.attacks.result import AttackResult
-from mrpd_tutorial.bench import named_attacks
+from mrpd_tutorial.bench_setup import named_attacks
 from mrpd_tutorial.metrics import wilson_interval
 from mrpd_tutorial.runtime import generator
 

@@ -145,6 +145,7 @@ def transfer_matrix(
         (points, labels),
         attack,
         threat_models=["adaptive"],
+        seed=seed,
         batch_size=batch_size,
     )
     sources = list(models) if made_on is None else list(made_on)
@@ -157,12 +158,13 @@ def transfer_matrix(
     (name,) = setup.attacks
     work = len(points) * (len(models) + len(sources) * (len(models) + 1))
     with tqdm(total=work, unit=" clouds", disable=not progress) as bar:
-        bench = setup.bench(seed=seed, batch_size=batch_size, level=level, bar=bar)
-        rows = [bench.row(model, "clean", None, None) for model in models]
+        bench = setup.bench(level=level, bar=bar)
+        rows = [bench.measure(model, "clean", None, None)[0] for model in models]
         for source in sources:
             for model in models:
                 threat_model = "adaptive" if model == source else "transfer"
-                rows.append(bench.row(model, threat_model, name, source))
+                row, _ = bench.measure(model, threat_model, name, source)
+                rows.append(row)
     return tuple(rows)
 
 
