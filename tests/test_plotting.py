@@ -432,7 +432,7 @@ def test_classes_are_counted_and_those_without_clouds_left_out():
     heat = heat_data.class_cells(RIGHT, LABELS, NAMES, None)
     assert heat.rows == ["all classes (n = 6)", "chair (n = 4)", "lamp (n = 2)"]
     np.testing.assert_allclose(heat.share, [[1, 2 / 6], [1, 0], [1, 1]])
-    assert "1 classes have no cloud" in heat.facts and "n = 2 to 4" in heat.facts
+    assert "classes without a cloud: 1" in heat.facts and "n = 2 to 4" in heat.facts
     assert "(2 of 6)" in heat.hover[0][1]
     lists = {name: value.tolist() for name, value in RIGHT.items()}
     figure = plotting.class_figure(lists, LABELS.tolist(), NAMES)

@@ -123,7 +123,7 @@ def class_cells(
     absent = len(class_names) - len(groups) + 1
     per_class = [cells[row, 0] for row in range(1, len(groups))]
     facts = [sizes_of(per_class, "class"), "hover: n and 95 % Wilson interval"]
-    facts += [f"{absent} classes have no cloud"] if absent else []
+    facts += [f"classes without a cloud: {absent}"] if absent else []
     names = [f"{name} (n = {int(value.sum())})" for name, value in groups.items()]
     return _heat(
         names, list(hits), cells, [], facts, chance, "Accuracy by class",
