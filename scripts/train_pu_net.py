@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=1024)
     parser.add_argument("--jitter", type=float, default=0.02)
     parser.add_argument("--repulsion", type=float, default=1.0)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
