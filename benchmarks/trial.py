@@ -152,8 +152,8 @@ def models(args: argparse.Namespace, lab: Lab, clouds: PointDataset) -> dict:
         "SRS": Defended(student, SRS(drop=500)),
         "SOR": Defended(student, SOR.released()),
     }
-    if args.dup_net:  # a second for each step of an attack: asked for by name
-        found["DUP-Net"] = Defended(student, DUPNet.released(args.dup_net))
+    dup_net = DUPNet.released(args.dup_net) if args.dup_net else DUPNet()
+    found["DUP-Net"] = Defended(student, dup_net)
     head, path = new_head(lab, clouds), args.out / "runs" / "head.safetensors"
     if path.exists():
         tensors, _ = load_tensors(path)
