@@ -313,6 +313,8 @@ def tables(found: dict) -> str:
                 values.append("" if value is None else f"{value:.1f}")
             lines.append(f"| {model} | " + " | ".join(values) + " |")
         lines.append("")
+    if found["missing_cells"]:
+        lines += [f"{found['missing_cells']} cells are not measured yet.", ""]
     return "\n".join([*lines, *(f"- {note}" for note in dict.fromkeys(found["notes"]))])
 
 
