@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mrpd_tutorial.attacks import PGD
-from mrpd_tutorial.distill import distill
+from mrpd_tutorial.distill import DistillConfig, distill
 from mrpd_tutorial.distill.average import MovingAverage
 from mrpd_tutorial.distill.features import Batch
 from mrpd_tutorial.distill.objective import Objective
@@ -141,6 +141,16 @@ def test_texts_of_all_classes_make_a_cross_entropy():
 def test_bad_settings_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         quick(**changes)
+
+
+def test_the_recipe_of_our_own_runs_and_sees_the_prompts(tmp_path):
+    config = DistillConfig.adaptive(epochs=1, batch_size=8, prompt_depth=2)
+    assert config.attacked_through == "prompts" and config.schedule == "mixed"
+    assert config.image_teacher_input == config.point_teacher_input == "clean"
+    # Between the two budgets that benchmarks/trial.py judges it by.
+    assert 0.01 < config.attack.eps < 0.05
+    result = distill(fake_lab(), TRAIN, VAL, config, progress=False, use_cache=False)
+    assert result.prompt.shape[:2] == (2, 30)
 
 
 def test_draws_do_not_depend_on_global_state(tmp_path):
