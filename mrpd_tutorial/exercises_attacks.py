@@ -61,6 +61,8 @@ def ifgm_step(
 
 
 def check_ifgm_step(attempt: Attempt) -> None:
+    """A step along each point's gradient, then back into the ball."""
+
     # Class 0 where x is large, class 1 where it is small: the way is along x.
     def model(points: Tensor) -> Tensor:
         x = points[..., 0].mean(1)
@@ -111,6 +113,7 @@ def undone(clean: Tensor, attacked: Tensor) -> Tensor:
 
 
 def check_undone(attempt: Attempt) -> None:
+    """The share of a displacement that re-normalising undoes."""
     clean = geometry.normalise(torch.randn(3, 40, 3, generator=generator(1)))
     noise = 0.1 * torch.randn(3, 40, 3, generator=generator(2))
     cases = {
@@ -167,6 +170,7 @@ def _evaluations() -> dict[str, dict[str, Verdict]]:
 
 
 def check_masked_victims(attempt: Attempt) -> None:
+    """Which victims' flags say that the gradient is masked."""
     verdicts = _evaluations()
     found, wanted = list(attempt(verdicts)), masked_victims(verdicts)
     for name in found:

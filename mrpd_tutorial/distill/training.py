@@ -87,7 +87,10 @@ class Training:
         for index, attacked in draw_batches(config, epoch, len(train)):
             made = None
             if config.attacked_through == "prompts" and bool(attacked.any()):
-                made = self._attack(train, index[attacked], epoch)
+                with torch.no_grad():
+                    texts = self.objective.class_text_features()
+                prompt = self.objective.prompt
+                made = self._attacked(train, index[attacked], texts, prompt, epoch)
             step = self.objective(train.batch(index, attacked, made))
             total = step.total.item()
             if not math.isfinite(total):
@@ -133,12 +136,6 @@ class Training:
             self.best_epoch = int(row["epoch"])
             self.best = self._snapshot(texts)
 
-    def _attack(self, data: Features, index: Tensor, epoch: int) -> Tensor:
-        """Clouds attacked through the prompts as they are, one for each of `index`."""
-        with torch.no_grad():
-            texts = self.objective.class_text_features()
-        return self._attacked(data, index, texts, self.objective.prompt, epoch)
-
     def _attacked(
         self,
         data: Features,
@@ -147,6 +144,10 @@ class Training:
         prompt: Tensor | None,
         epoch: int,
     ) -> Tensor:
+        """Clouds attacked through a prompt, one for each of `index`.
+
+        `epoch` only names the draws; val has the same ones, -1, after each epoch.
+        """
         config = self.config
         victim = HardenedStudent(
             self.lab.student,

@@ -134,6 +134,7 @@ def cost_hover(row: Mapping[str, Any]) -> str:
 def rows_of(
     rows: Sequence[Any], wanted: Sequence[str], counts: bool = True
 ) -> list[dict[str, Any]]:
+    """Rows or mappings as mappings that have all that is wanted; see `counted`."""
     if not rows:
         raise ValueError("rows is empty: there is nothing to show.")
     found = [asdict(row) if is_dataclass(row) else dict(row) for row in rows]
@@ -164,6 +165,7 @@ def _curve_name(row: Mapping[str, Any], several: bool) -> str:
 
 
 def sizes_of(rows: Sequence[Mapping[str, Any]], what: str) -> str:
+    """How many clouds stand behind each number, for a subtitle."""
     sizes = sorted({int(row["n"]) for row in rows})
     count = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     return f"n = {count} clouds a {what}"
