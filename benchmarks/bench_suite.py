@@ -9,7 +9,8 @@ attack code was measured on the same network, with 1024 points, on one thread of
 that of the published budgets, for either. Ratios across runs are rough; those of our
 own attacks to one model pass, taken beside each of them, are not. All clouds run to the
 end, so that an iteration costs what a public one does; where success needs no more than
-one misleading cloud, what it costs to stop there is shown, too.
+one misleading cloud, what it costs to stop there is shown, too. The query attack stops
+by itself; an iteration of it is a query.
 
 A loaded machine may do one attack at a time: --only NAME puts its row into the card
 that is there already. --steps caps the iterations, for a quick look at costs.
@@ -81,17 +82,22 @@ PUBLIC = {
     "AOF": Public(4, 97.4, 20, 1.0, None, 1.0, 2.09),
     "AdvPC": Public(4, 71.2, 20, 1.0, None, 1.0, 1.45),
     "SI-Adv": Public(4, 22.7, 50, 1.0, None, 0.5, 0.70),
+    "SI-Adv query": Public(4, 250 / 37, 37, 1.0, None, 0.5, 1.5),
     "HiT-ADV": Public(4, 75.3, 100, 1.0, None, 0.0, 14.5),
     "GeoA3": Public(4, 65.6, 100, 1.0, 1.0, 1.0, 4.07),
 }
 
 
 def suite(
-    count: int, cap: float = math.inf, encoder: AutoEncoder | None = None
+    model: PointNet,
+    count: int,
+    cap: float = math.inf,
+    encoder: AutoEncoder | None = None,
 ) -> dict[str, attacks.Attack]:
     """The attacks, with the public runs' iterations but `cap` at most.
 
     Args:
+        model: the victim, and the surrogate of the query attack.
         count: points of a cloud.
         cap: iterations of one attack, over all search steps.
         encoder: AdvPC's; None takes one with random weights, of the same cost.
@@ -123,20 +129,29 @@ def suite(
         "AOF": attacks.AOF.paper(steps=steps["AOF"], restarts=1),
         "AdvPC": attacks.AdvPC.paper(encoder, steps=steps["AdvPC"], restarts=1),
         "SI-Adv": attacks.SIAdv.paper(steps=steps["SI-Adv"]),
+        "SI-Adv query": attacks.SIAdvQuery.paper(model, eps=0.32),  # as in effect
         "HiT-ADV": attacks.HiTADV.paper(**searched("HiT-ADV", 1)),
         "GeoA3": attacks.GeoA3.paper(**searched("GeoA3", 1)),
     }
 
 
 def victims(args: argparse.Namespace) -> tuple[PointNet, Tensor, Tensor]:
-    """The network and clouds it names correctly, of as many classes as there are."""
+    """The network and clouds it names correctly, of as many classes as there are.
+
+    The clouds are centred on their bounding boxes, not on their means: so the network
+    names 78.7 % of the test clouds, as the one of the public runs does (78.2 %). With
+    the means in the origin it names 87.8 %, and is harder to fool by removing points.
+    """
     model = load_learning3d_pointnet(args.checkpoint)
     data = load_dataset("modelnet40", "test", root=args.root).subsample_points(1024)
     data = data.limit(4 * args.clouds)
+    middle = (data.points.amax(1, keepdim=True) + data.points.amin(1, keepdim=True)) / 2
+    points = data.points - middle
+    points = points / points.norm(dim=2).amax(1)[:, None, None]
     with torch.no_grad():
-        right = model(data.points).argmax(1) == data.labels
+        right = model(points).argmax(1) == data.labels
     kept = right.nonzero()[: args.clouds, 0]
-    return model, data.points[kept], data.labels[kept]
+    return model, points[kept], data.labels[kept]
 
 
 def pass_ms(model: PointNet, points: Tensor, labels: Tensor) -> float:
@@ -166,6 +181,8 @@ def attacked(
     steps *= getattr(attack, "search_steps", 1)
     if name.startswith("Drop"):
         steps = int(attack.eps) // 5
+    if name.endswith("query"):
+        steps = result.queries.float().mean().item()
     each = 1e3 * spent / len(points) / steps
     with torch.no_grad():
         again = model(normalise(result.points)).argmax(1) != labels
@@ -220,12 +237,13 @@ def main() -> None:
     encoder = load_auto_encoder(args.auto_encoder) if args.auto_encoder else None
     aims = attacks.random_target_labels(labels, 40, generator(0))
     rows = read_json(args.out)["rows"] if args.only and args.out.exists() else {}
-    for name, attack in suite(points.shape[1], args.steps or math.inf, encoder).items():
+    chosen = suite(model, points.shape[1], args.steps or math.inf, encoder)
+    for name, attack in chosen.items():
         if args.only and name not in args.only:
             continue
         row, _ = attacked(name, attack, model, points, labels)
         row["public"] = dataclasses.asdict(PUBLIC[name])
-        if attack.norm in NORMS and not attack.minimal:
+        if attack.norm in NORMS and not (attack.minimal or name.endswith("query")):
             row["stopped_at_success"] = stopped(name, attack, model, points, labels)
         if not args.untargeted and PUBLIC[name].targeted is not None:
             row["targeted"] = share(attack(model, points, labels, aims).success)
