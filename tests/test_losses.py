@@ -95,9 +95,7 @@ def test_contrastive_loss_refuses_bad_input():
     student, gate = unit(4, 3), torch.ones(4, dtype=torch.bool)
     with pytest.raises(ValueError, match="4 rows"):
         gated_contrastive_loss(student, unit(3, 3), gate, 0.07)
-    with pytest.raises(
-        ValueError, match=r"gate must be bool, or float .*\(4,\)"
-    ):
+    with pytest.raises(ValueError, match=r"gate must be bool, or float .*\(4,\)"):
         gated_contrastive_loss(student, student, gate.long(), 0.07)
     with pytest.raises(ValueError, match=r"received .* of shape \(3,\)"):
         gated_contrastive_loss(student, student, gate[:3], 0.07)

@@ -246,6 +246,22 @@ def test_gradients_pass_through_the_maps_and_a_soft_renderer():
     assert all(p.grad is None for p in model.parameters())
 
 
+def test_a_softened_teacher_sees_nearly_the_same_and_passes_gradients():
+    model, _ = build_clip(config())
+    mean, std = (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)
+    teacher = ImageTeacher(stirred(model), resolution=48, mean=mean, std=std)
+    points = clouds().requires_grad_()
+    soft = teacher.softened(TEN_VIEWS[:3])
+    soft(points)[:, 0].sum().backward()
+    assert (points.grad != 0).any() and points.grad.isfinite().all()
+    assert soft.clip_model is teacher.clip_model
+    with torch.no_grad():
+        exact = teacher.view_features(points)[:, :3]
+        near = soft.view_features(points)
+    assert (exact * near).sum(-1).min() > 0.9  # cosine
+    assert teacher.softened().views == teacher.views
+
+
 def test_bad_image_input():
     model, _ = build_clip(config())
     with pytest.raises(ValueError, match="mean must hold one number for each"):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mrpd_tutorial.checks import check_points, check_positive, check_same_device
-from mrpd_tutorial.projection import TEN_VIEWS, depth_maps
+from mrpd_tutorial.projection import TEN_VIEWS, depth_maps, soft_depth_maps
 
 __all__ = ["ImageTeacher"]
 
@@ -111,6 +111,29 @@ class ImageTeacher(nn.Module):
         ]
         features = torch.cat(features).unflatten(0, depth_maps.shape[:2])  # (B, V, D)
         return F.normalize(features, dim=-1)
+
+    def softened(self, views: Any = None) -> "ImageTeacher":
+        """The same tower behind `soft_depth_maps`: gradients reach the points.
+
+        For attacks through the projection; measure them on the teacher itself, whose
+        maps are exact.
+
+        Args:
+            views: others than the teacher's, such as a few of them, to save time.
+
+        Returns:
+            A teacher that shares this one's weights.
+        """
+        return ImageTeacher(
+            self.clip_model,
+            self.views if views is None else views,
+            self.resolution,
+            self.image_size,
+            self.mean.flatten().tolist(),
+            self.std.flatten().tolist(),
+            render=soft_depth_maps,
+            images_per_pass=self.images_per_pass,
+        ).to(self.mean.device)
 
     def _encode_images(self, images: Tensor) -> Tensor:
         """(b, 1, H, W) -> (b, D)."""
