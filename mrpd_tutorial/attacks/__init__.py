@@ -10,6 +10,7 @@ from mrpd_tutorial.attacks.bpda import BPDA, adaptive, passes_gradient
 from mrpd_tutorial.attacks.cw import CWPerturb
 from mrpd_tutorial.attacks.cw_add import CWAdd
 from mrpd_tutorial.attacks.drop import RandomDrop, SaliencyDrop
+from mrpd_tutorial.attacks.ensemble import Ensemble
 from mrpd_tutorial.attacks.eot import EOT, is_random
 from mrpd_tutorial.attacks.fab import FAB
 from mrpd_tutorial.attacks.fgm import FGM, IFGM, MIFGM
@@ -33,6 +34,7 @@ __all__ = [
     "APGD",
     "BPDA",
     "EOT",
+    "Ensemble",
     "FAB",
     "FGM",
     "FLAGS",
