@@ -36,7 +36,7 @@ class Ran:
 
 
 class Kernel:
-    """An IPython kernel in this Python, asked for replies only; nobody reads its prints.
+    """An IPython kernel in this Python, asked for replies only; prints are not read.
 
     After "time limit" or "crashed" the process is gone.
 
