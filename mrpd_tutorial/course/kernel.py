@@ -100,7 +100,7 @@ class Kernel:
         Args:
             code: Python, or what IPython understands.
             seconds: limit by the clock; the first code may take longer, to start.
-            expression: evaluated once the code is through; a literal must come back.
+            expression: evaluated once the code is through; what is no literal comes back as None.
         """
         start = time.monotonic()
         limit = seconds if self._started else seconds + _START_SECONDS
@@ -141,8 +141,9 @@ def _read(content: dict[str, Any], seconds: float) -> Ran:
     if content["status"] != "ok":
         message = f"{content.get('ename')}: {content.get('evalue')}"
         return Ran("error", message[:2000], seconds=seconds)
-    answer = content.get("user_expressions", {}).get("value")
-    if answer is None or answer["status"] != "ok":
-        return Ran("ok", seconds=seconds)
-    value = ast.literal_eval(answer["data"]["text/plain"])
+    value = None
+    # What is no literal, or was not asked for, stays None: the process is not trusted.
+    with contextlib.suppress(KeyError, TypeError, ValueError, SyntaxError):
+        answer = content["user_expressions"]["value"]["data"]["text/plain"]
+        value = ast.literal_eval(answer)
     return Ran("ok", value=value, seconds=seconds)

@@ -113,7 +113,7 @@ def _verdict(
         word, status, message = "", "", ""
     if word != nonce or status not in (*exercises.STATUSES, "not counted"):
         return "not counted", "The verdict was tampered with.", ran.seconds
-    return status, message, ran.seconds
+    return status, str(message), ran.seconds
 
 
 def run_all(book: dict[str, Any], limits: Limits) -> tuple[str, str, float]:
@@ -128,11 +128,13 @@ def run_all(book: dict[str, Any], limits: Limits) -> tuple[str, str, float]:
         Kernel(Path(folder)) as kernel,
     ):
         memory = limits.memory
-        kernel.run(
+        ran = kernel.run(
             "def _limit():\n import mrpd_tutorial.course.judging as judging\n"
             f" judging.Judge({memory})\n_limit()\ndel _limit",
             60,
         )
+        if ran.status != "ok":
+            return ran.status, f"before the first cell: {ran.message}", ran.seconds
         for i, cell in enumerate(book["cells"]):
             if cell["cell_type"] != "code":
                 continue

@@ -83,9 +83,10 @@ def _bind(node: ast.stmt, bound: dict[str, list[ast.stmt]]) -> None:
                 if isinstance(node, ast.Import)
                 else ast.ImportFrom(node.module, [alias], node.level)
             )
-            before = [n for n in bound.get(name, ()) if isinstance(n, ast.Import)]
-            # `import a.b` adds to what `import a` bound; others replace it.
-            bound[name] = (before if isinstance(node, ast.Import) else []) + [single]
+            # `import a.b` adds to what `import a` bound, and * to *; others replace.
+            adds = name == "*" or isinstance(node, ast.Import)
+            before = [n for n in bound.get(name, ()) if adds and type(n) is type(node)]
+            bound[name] = [*before, single]
     elif isinstance(node, ast.FunctionDef | ast.ClassDef):
         bound[node.name] = [node]
     elif isinstance(node, ast.Assign | ast.AnnAssign) and _is_plain(node.value):
