@@ -1,4 +1,4 @@
-"""The command `mrpd`: demo, data, env."""
+"""The command `mrpd`: demo, data, course, grade, env."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mrpd_tutorial import __version__
 from mrpd_tutorial.checks import check_positive
@@ -23,6 +24,17 @@ Finished results are never overwritten unasked: choose another --out, or pass
 it, a run that was interrupted goes on where it stopped, if it is started again with the
 same settings. What is computed only once is kept in the user's cache folder, or in
 $MRPD_CACHE_DIR.
+"""
+_GRADE = """\
+Grade FOLDER/STUDENT/NOTEBOOK.ipynb and FOLDER/STUDENT_NOTEBOOK.ipynb.
+
+Answers are taken out of each notebook and judged by the package's own checks in a
+process of their own, with limits of time and (on Linux) memory; what a notebook prints
+counts for nothing. grades.csv, grades.md and grades.json are written into FOLDER.
+Started again, it goes on: what is unchanged is not run again.
+
+The answers run as Python with your rights. Grade the work of people whom you do not
+trust in a container or on another account.
 """
 
 
@@ -54,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="mrpd", description="Multimodal Robust Prompt Distillation: a tutorial."
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="demo | data | env")
+    commands = parser.add_subparsers(
+        required=True, metavar="demo | data | course | grade | env"
+    )
     demo = commands.add_parser(
         "demo",
         help="the whole path, from a point cloud to a hardened student",
@@ -79,9 +93,39 @@ def _parser() -> argparse.ArgumentParser:
     data = commands.add_parser("data", help="list data sets: where, how many, balance")
     data.set_defaults(run=_data)
     data.add_argument("--root", type=Path, help="folder that holds the data sets")
+    _add_course(commands)
     env = commands.add_parser("env", help="versions, device and threads, as JSON")
     env.set_defaults(run=_env)
     return parser
+
+
+def _add_course(commands: Any) -> None:
+    where = {"type": Path, "help": "folder of the course's notebooks"}
+    course = commands.add_parser(
+        "course", help="copies of the notebooks, for students or with solutions"
+    )
+    course.set_defaults(run=_course)
+    course.add_argument("kind", choices=("student", "teacher"))
+    course.add_argument("out", type=Path, metavar="OUT", help="folder of the copies")
+    course.add_argument("--notebooks", **where)
+    course.add_argument("--overwrite", action="store_true", help="replace copies")
+    grade = commands.add_parser(
+        "grade",
+        help="check a class's notebooks, and write a table",
+        description=_GRADE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    grade.set_defaults(run=_grade)
+    grade.add_argument("folder", type=Path, metavar="FOLDER", help="of the class")
+    grade.add_argument("--notebooks", **where)
+    grade.add_argument("--out", type=Path, help="folder of the tables, else FOLDER")
+    grade.add_argument("--seconds", type=float, default=60, help="for an exercise")
+    grade.add_argument("--memory", type=int, default=4096, help="MiB, Linux only")
+    grade.add_argument("--full", action="store_true", help="run whole notebooks, too")
+    grade.add_argument(
+        "--full-seconds", type=float, default=600, help="for a whole notebook"
+    )
+    grade.add_argument("--again", action="store_true", help="also what is unchanged")
 
 
 def _demo(chosen: argparse.Namespace) -> int:
@@ -129,6 +173,40 @@ def _data(chosen: argparse.Namespace) -> int:
 
     for row in dataset_rows(chosen.root):
         print(row)
+    return 0
+
+
+def _course(chosen: argparse.Namespace) -> int:
+    from mrpd_tutorial.course import find_notebooks, write_copies
+
+    paths = write_copies(
+        chosen.kind,
+        chosen.out,
+        find_notebooks(chosen.notebooks),
+        overwrite=chosen.overwrite,
+    )
+    for path in paths:
+        print(path)
+    return 0
+
+
+def _grade(chosen: argparse.Namespace) -> int:
+    from mrpd_tutorial.course import Limits, find_notebooks, grade
+
+    limits = Limits(
+        seconds=chosen.seconds,
+        notebook_seconds=chosen.full_seconds,
+        memory=chosen.memory * 2**20,
+    )
+    grade(
+        chosen.folder,
+        notebooks=find_notebooks(chosen.notebooks),
+        out=chosen.out,
+        limits=limits,
+        full=chosen.full,
+        again=chosen.again,
+    )
+    print((chosen.out or chosen.folder) / "grades.md")
     return 0
 
 

@@ -17,7 +17,7 @@ FLOORS = (
     {"models", "zoo"},
     {"attacks", "defenses"},
     {"bench", "distill", "evaluate", "hardened", "protocol", "result_card", "sweep"},
-    {"plotting", "widgets", "exercises", "report", "cli", "demo"},
+    {"plotting", "widgets", "exercises", "course", "report", "cli", "demo"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 SHOWING = {"plotly", "open3d", "matplotlib", "IPython", "ipywidgets"}
