@@ -139,7 +139,10 @@ def test_env_is_json(capsys):
 
 
 def test_help_and_version(capsys):
-    for argument, text in (("--version", __version__), ("--help", "demo | data | env")):
+    for argument, text in (
+        ("--version", __version__),
+        ("--help", "demo | data | course | grade | env"),
+    ):
         with pytest.raises(SystemExit) as ended:
             cli.main([argument])
         assert ended.value.code == 0

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mrpd_tutorial.course import (
     Limits,
     find_notebooks,
     grade,
+    marking,
     read_notebook,
     student_copy,
     tasks,
@@ -22,9 +24,9 @@ from mrpd_tutorial.course import (
 )
 from mrpd_tutorial.course.grade_table import as_csv, markdown
 from mrpd_tutorial.course.judging import Judge, off
-from mrpd_tutorial.course.kernel import Kernel
+from mrpd_tutorial.course.kernel import Kernel, Ran
 from mrpd_tutorial.course.notebook import source
-from mrpd_tutorial.course.programs import programs
+from mrpd_tutorial.course.programs import Program, programs
 from mrpd_tutorial.exercises import EXERCISES, judge
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -468,6 +470,61 @@ def test_a_folder_without_a_class_is_named(tmp_path, capsys):
     assert "is not what grading has written. Delete it" in capsys.readouterr().err
     assert cli.main(["grade", str(tmp_path), "--seconds", "0"]) == 2
     assert "seconds must be above 0" in capsys.readouterr().err
+
+
+class Lost(Kernel):
+    """A kernel that answers as it is told to."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def __call__(self, folder):
+        return self
+
+    def run(self, *given):
+        return self.answers.pop(0)
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("told", "status", "said"),
+    [
+        ([Ran("ok", value='["?", "passed", ""]')], "not counted", "tampered with"),
+        ([Ran("ok", value="passed")], "not counted", "tampered with"),
+        ([Ran("ok", value=None)], "not counted", "tampered with"),
+        ([Ran("crashed", "its process ended")], "crashed", "its process ended"),
+    ],
+)
+def test_a_verdict_without_the_word_does_not_count(monkeypatch, told, status, said):
+    kernel = Lost(Ran("ok"), Ran("ok"), *told)
+    monkeypatch.setattr(marking, "Kernel", kernel)
+    answers = {"accuracy": Program(source="", attempt="f")}
+    (found,) = marking.mark_answers(["accuracy"], answers, Limits())
+    assert found[1] == status and said in found[2]
+
+
+def test_a_kernel_that_does_not_start_is_named(monkeypatch):
+    monkeypatch.setattr(marking, "Kernel", Lost(Ran("crashed", "its process ended")))
+    answers = {"accuracy": Program(source="", attempt="f")}
+    with pytest.raises(ValueError, match=r"No kernel could be started .*4096 MiB"):
+        marking.mark_answers(["accuracy"], answers, Limits())
+
+
+def test_missing_kernels_are_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "jupyter_client", None)
+    with pytest.raises(ValueError, match=r"pip install 'mrpd_tutorial\[notebooks\]'"):
+        Kernel(tmp_path)
+
+
+def test_a_huge_file_is_not_read(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys.modules["mrpd_tutorial.course.grade"], "_LARGEST", 10)
+    course = [save(tmp_path / "course" / f"{NAME}.ipynb", notebook())]
+    save(tmp_path / "class" / f"lea_{NAME}.ipynb", notebook())
+    rows = grade(tmp_path / "class", notebooks=course, say=lambda text: None)
+    assert of(rows, "lea") == dict.fromkeys(STUBS, "unreadable")
+    assert "is larger than" in rows[0]["message"]
 
 
 def test_tables_escape_what_students_write():

@@ -100,7 +100,8 @@ class Kernel:
         Args:
             code: Python, or what IPython understands.
             seconds: limit by the clock; the first code may take longer, to start.
-            expression: evaluated once the code is through; what is no literal comes back as None.
+            expression: evaluated once the code is through; what is no literal comes
+                back as None.
         """
         start = time.monotonic()
         limit = seconds if self._started else seconds + _START_SECONDS

@@ -22,7 +22,8 @@ class Limits:
     """What a submission may use.
 
     Args:
-        seconds: by the clock for each exercise.
+        seconds: by the clock for each exercise; on a busy machine, or with many threads
+            fighting for few cores, give more.
         notebook_seconds: for all cells together, where whole notebooks are run.
         memory: bytes of data of its process (Linux only).
 
