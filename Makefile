@@ -23,7 +23,7 @@ test: .venv/.installed
 	$(BIN)/python -m pytest -o addopts="-p no:dash -q" --nbmake --nbmake-timeout=300 notebooks
 
 lab: .venv/.installed
-	$(BIN)/jupyter lab notebooks/01_point_clouds_and_depth_maps.ipynb
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -48,6 +48,13 @@ def test_one_attack_misleads_all_members(clouds):
     assert x.scale.grad is None and x.scale.requires_grad  # frozen, then as before
 
 
+def test_members_stay_in_their_mode():
+    normed = torch.nn.Sequential(torch.nn.BatchNorm1d(3)).train()
+    normed[0].eval()
+    Ensemble([normed, Along(0)])
+    assert normed.training and not normed[0].training
+
+
 def test_bad_ensembles(clouds):
     with pytest.raises(ValueError, match="at least one model"):
         Ensemble([])

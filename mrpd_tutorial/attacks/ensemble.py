@@ -53,9 +53,9 @@ class Ensemble(nn.Module):
             )
         self.weights = [value / sum(values) for value in values]
         self.average = average
-        # Registered where they are modules, so that attacks see and freeze them.
+        # Registered where they are modules, so that attacks see and freeze them; each
+        # stays in the mode, training or evaluation, in which it came.
         self.parts = nn.ModuleList(m for m in self.models if isinstance(m, nn.Module))
-        self.train(any(part.training for part in self.parts))
 
     def forward(self, points: Tensor) -> Float[Tensor, "B C"]:
         """(B, N, 3) -> logits (B, C), differentiable where all the models are."""
