@@ -16,7 +16,16 @@ FLOORS = (
     {"corruptions", "data", "losses", "metrics", "projection"},
     {"models", "zoo"},
     {"attacks", "defenses"},
-    {"bench", "distill", "evaluate", "hardened", "protocol", "result_card", "sweep"},
+    {
+        "bench",
+        "distill",
+        "evaluate",
+        "hardened",
+        "protocol",
+        "result_card",
+        "segment",
+        "sweep",
+    },
     {"plotting", "widgets", "exercises", "report", "cli", "demo"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
