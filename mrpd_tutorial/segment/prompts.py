@@ -84,9 +84,9 @@ class PromptResult:
 
     Args:
         segmenter: with the prompts of the last epoch: nothing was chosen.
-        history: for each epoch the mean losses ("loss image", "loss labels"), the share
-            of points the gate let through ("gate image"), the weights ("weight ...")
-            and the share of training points named right ("point accuracy").
+        history: for each "epoch" the mean losses (loss_image, loss_labels), the share
+            of points that passed the gate (pass_image), the weights exp(-lambda)
+            (weight_...) and the share of training points named right (point_accuracy).
         config: the settings.
     """
 
@@ -179,7 +179,11 @@ class _Lesson:
                     sums[name] = sums.get(name, 0.0) + value * len(rows)
             figures = {name: value / len(train) for name, value in sums.items()}
             weights = self.weighting.weights().items()
-            history.append(figures | {f"weight {name}": w for name, w in weights})
+            history.append(
+                {"epoch": epoch + 1}
+                | figures
+                | {f"weight_{name}": weight for name, weight in weights}
+            )
         hardened = self.undefended.with_prompt(self.prompt)
         return PromptResult(hardened, history, config)
 
@@ -196,12 +200,12 @@ class _Lesson:
                 gate = point_gate(taught, targets, self.config.k)
             temperature = self.config.temperature
             losses["image"] = point_loss(logits, taught, gate, temperature)
-            figures["gate image"] = float(gate.float().mean())
+            figures["pass_image"] = float(gate.float().mean())
         if "labels" in self.config.teachers:
             losses["labels"] = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-        figures |= {f"loss {name}": loss.item() for name, loss in losses.items()}
+        figures |= {f"loss_{name}": loss.item() for name, loss in losses.items()}
         right = logits.detach().argmax(-1) == targets
-        return losses, figures | {"point accuracy": float(right.float().mean())}
+        return losses, figures | {"point_accuracy": float(right.float().mean())}
 
     def _batch(self, rows: Tensor, attacked: Tensor) -> tuple[Below, Tensor | None]:
         """What lies below the prompts, and the teacher's answer, for these clouds."""

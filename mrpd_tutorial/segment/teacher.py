@@ -15,7 +15,7 @@ __all__ = ["MultiViewTeacher"]
 
 
 class MultiViewTeacher(nn.Module):
-    """`(points, labels) -> part_logits` from depth maps, without gradient to the points.
+    """`(points, labels) -> part_logits` from depth maps, without a gradient.
 
     Feature maps of an image teacher, averaged over the views that see a point (see
     `point_view_features`), standardised, then one linear layer. Points that no view
