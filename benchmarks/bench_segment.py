@@ -79,6 +79,14 @@ def main() -> None:
     rows = evaluate_parts(everyone, test, attack, "undefended", tuple(models))
     done("evaluation")
     print(parts_table(rows))
+    base = {row.threat_model: row for row in rows if row.model == "undefended"}
+    gains = {
+        f"{row.model}, {row.threat_model}": row.gain_over(base[row.threat_model])
+        for row in rows
+        if row.model != "undefended"
+    }
+    for name, (gain, low, high) in gains.items():
+        print(f"{name}: {gain:+.1%} mIoU over undefended ({low:+.1%} to {high:+.1%})")
     if options.out:
         card = {
             "command": "python benchmarks/bench_segment.py",
@@ -101,6 +109,7 @@ def main() -> None:
             "head_loss": {name: losses[-1] for name, losses in heads.items()},
             "configs": {name: config.as_dict() for name, config in configs.items()},
             "history": histories,
+            "gain over undefended, paired by cloud: mean, low, high": gains,
             "rows": [dataclasses.asdict(row) for row in rows],
             "cpu_seconds": seconds,
             "environment": environment_summary(),

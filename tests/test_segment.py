@@ -46,7 +46,7 @@ def lab():
 
 @pytest.fixture(scope="module")
 def train():
-    return load_dataset("shapes", "train", parts=True, per_class=4, **FEW)
+    return load_dataset("shapes", "train", parts=True, per_class=3, **FEW)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_part_labels_leave_the_clouds_as_they_are():
 
 
 def test_every_part_of_every_class_is_somewhere_and_ids_run_on():
-    data = load_dataset("shapes", "test", parts=True, per_class=16, num_points=512)
+    data = load_dataset("shapes", "test", parts=True, per_class=10, num_points=256)
     assert data.class_names == tuple(PART_NAMES) and data.class_parts[0][0] == 0
     names = [name for own in data.part_names for name in own]
     there = data.part_labels.unique().tolist()
@@ -92,7 +92,7 @@ def test_every_part_of_every_class_is_somewhere_and_ids_run_on():
 
 
 def test_parts_are_where_they_belong():
-    data = load_dataset("shapes", "val", parts=True, per_class=8)
+    data = load_dataset("shapes", "val", parts=True, per_class=4)
     height = data.points[..., 1]
 
     def mean(class_name: str, part: str, value: Tensor) -> Tensor:
@@ -210,8 +210,10 @@ def test_bootstrap_interval_of_known_shares():
     "call, message",
     [
         (
-            lambda: shape_ious(torch.zeros(1, 4), None, None, [(0,)]),
-            "predicted must be",
+            lambda: shape_ious(
+                torch.zeros(1, 4), torch.zeros(1, 4), torch.tensor([0]), [(0,)]
+            ),
+            "predicted must be int64",
         ),
         (
             lambda: shape_ious(
@@ -231,7 +233,7 @@ def test_bootstrap_interval_of_known_shares():
     ],
 )
 def test_metrics_refuse_bad_input(call, message):
-    with pytest.raises((ValueError, TypeError), match=message):
+    with pytest.raises(ValueError, match=message):
         call()
 
 
@@ -354,15 +356,15 @@ def test_point_loss_against_a_loop_and_its_gradient():
     found = point_loss(student, teacher, gate, temperature=2.0)
     total = 0.0
     for b, n in gate.nonzero().tolist():
-        p, q = (teacher[b, n] / 2).softmax(0), (student[b, n] / 2).softmax(0)
+        p, q = (teacher[b, n] / 2).softmax(0), (student.detach()[b, n] / 2).softmax(0)
         total += float((p * (p / q).log()).sum()) * 4
-    assert float(found) == pytest.approx(total / 5)
+    assert found.item() == pytest.approx(total / 5)
     (gradient,) = torch.autograd.grad(found, student)
     # d KL / d student = T (q - p), of the points that pass alone.
     wanted = 2 * ((student / 2).softmax(-1) - (teacher / 2).softmax(-1)) / 5
     torch.testing.assert_close(gradient, wanted.detach() * gate[..., None])
     closed = point_loss(student, teacher, torch.zeros_like(gate))
-    assert float(closed) == 0 and closed.requires_grad
+    assert closed.item() == 0 and closed.requires_grad
     assert not torch.autograd.grad(closed, student)[0].any()
     masked = torch.full((1, 2, 3), IMPOSSIBLE).index_fill(2, torch.tensor([0, 1]), 1.0)
     assert float(point_loss(masked, masked, torch.ones(1, 2).bool())) == 0
@@ -463,7 +465,7 @@ def test_distillation_changes_the_prompts_alone(segmenter, teacher, train, test)
     teaching = {k: v.clone() for k, v in teacher.state_dict().items()}
     points = train.points.clone()
     attack = SegmentationPGD(eps=0.05, steps=2)
-    config = SegmentConfig.quick(epochs=4, batch_size=6, attack=attack)
+    config = SegmentConfig.quick(epochs=3, batch_size=5, attack=attack)
     done = distil_prompts(segmenter, teacher, train, config)
     for module, kept in ((segmenter, before), (teacher, teaching)):
         assert all(torch.equal(v, kept[k]) for k, v in module.state_dict().items())
@@ -487,6 +489,11 @@ def test_distillation_changes_the_prompts_alone(segmenter, teacher, train, test)
     assert clean.low <= clean.mean_iou <= clean.high and clean.n == len(test)
     assert set(clean.of_class) == set(test.class_names)
     assert parts_table(rows).count("\n") == 7
+    gain, low, high = clean.gain_over(static)
+    assert gain == pytest.approx(clean.mean_iou - static.mean_iou)
+    assert low <= gain <= high and clean.gain_over(clean) == (0, 0, 0)
+    with pytest.raises(ValueError, match="of the same clouds"):
+        clean.gain_over(dataclasses.replace(clean, n=2))
 
 
 @pytest.mark.parametrize(
@@ -500,7 +507,7 @@ def test_distillation_changes_the_prompts_alone(segmenter, teacher, train, test)
 def test_every_way_to_distil_runs(segmenter, teacher, train, changes):
     attack = SegmentationPGD(eps=0.05, steps=1)
     config = SegmentConfig.quick(epochs=1, batch_size=6, attack=attack, **changes)
-    done = distil_prompts(segmenter, teacher, train.limit(6), config)
+    done = distil_prompts(segmenter, teacher, train.limit(3), config)
     assert done.segmenter.prompt.isfinite().all()
     if "labels" not in config.teachers:
         assert done.history[0]["pass_image"] == 1
