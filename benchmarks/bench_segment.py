@@ -8,8 +8,8 @@ About two CPU minutes as it is; ten with --train 10 --test 8 --epochs 12
 Train: the train split of `shapes` with part labels. Every number: its test split, which
 nothing was chosen on. The models differ in their prompts alone: none; distilled as MRPD
 does (clouds attacked once, without prompts); perhaps the same without the gate; and
-distilled against attacks that see the prompts. The multi-view teacher stands beside them (clean
-and static: no gradient comes back through its depth maps).
+distilled against attacks that see the prompts. The multi-view teacher stands beside
+them (clean and static: no gradient comes back through its depth maps).
 """
 
 import argparse
