@@ -16,7 +16,16 @@ FLOORS = (
     {"corruptions", "data", "gates", "losses", "metrics", "projection"},
     {"models", "zoo"},
     {"attacks", "defenses"},
-    {"bench", "distill", "evaluate", "hardened", "protocol", "result_card", "sweep"},
+    {
+        "bench",
+        "distill",
+        "evaluate",
+        "hardened",
+        "protocol",
+        "result_card",
+        "segment",
+        "sweep",
+    },
     {"plotting", "widgets", "exercises", "course", "report", "cli", "demo"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

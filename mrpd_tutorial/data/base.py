@@ -14,6 +14,7 @@ from mrpd_tutorial.checks import (
     check_points,
     check_same_device,
 )
+from mrpd_tutorial.data.parts import check_parts, part_ids
 from mrpd_tutorial.geometry import normalise
 from mrpd_tutorial.runtime import digest, generator
 
@@ -39,6 +40,9 @@ class PointDataset:
         normals: (N, P, 3) float32 unit vectors in the same frame, or None.
         captions: one sentence a cloud, or None.
         ids: one name a cloud that says where it came from, or None.
+        part_labels: (N, P) int64, the part each point lies on, or None. Part ids run on
+            through the classes: see `class_parts`.
+        part_names: for each class the names of its parts, or None.
 
     Raises:
         ValueError: if the parts do not fit together.
@@ -59,6 +63,8 @@ class PointDataset:
     normals: Tensor | None = None
     captions: tuple[str, ...] | None = None
     ids: tuple[str, ...] | None = None
+    part_labels: Tensor | None = None
+    part_names: tuple[tuple[str, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         check_choice("split", self.split, SPLITS)
@@ -96,6 +102,8 @@ class PointDataset:
                         f"{field} must have one entry for each of the "
                         f"{len(self.points)} clouds; received {len(value)}."
                     )
+        if self.part_labels is not None or self.part_names is not None:
+            check_parts(self.part_labels, self.part_names, self.points, self.labels)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -110,6 +118,18 @@ class PointDataset:
     def num_classes(self) -> int:
         """How many classes the labels may name, whether or not a cloud has them."""
         return len(self.class_names)
+
+    @property
+    def class_parts(self) -> tuple[tuple[int, ...], ...] | None:
+        """The part ids of each class, or None without part labels.
+
+        Example:
+            >>> from mrpd_tutorial.data import load_dataset
+            >>> options = {"class_names": ["hammer", "umbrella"], "per_class": 1}
+            >>> load_dataset("shapes", "val", parts=True, **options).class_parts
+            ((0, 1), (2, 3))
+        """
+        return None if self.part_names is None else part_ids(self.part_names)
 
     def class_counts(self) -> dict[str, int]:
         """Number of clouds of each class, classes without any included."""
@@ -153,6 +173,7 @@ class PointDataset:
             points=self.points[chosen],
             labels=self.labels[chosen],
             normals=None if self.normals is None else self.normals[chosen],
+            part_labels=None if self.part_labels is None else self.part_labels[chosen],
             captions=pick(self.captions),
             ids=pick(self.ids),
         )
@@ -181,6 +202,9 @@ class PointDataset:
             self,
             points=normalise(points) if self.frame == FRAME else points,
             normals=None if self.normals is None else self.normals[:, order],
+            part_labels=(
+                None if self.part_labels is None else self.part_labels[:, order]
+            ),
         )
 
     def limit(self, n: int, seed: int = 0) -> "PointDataset":

@@ -29,6 +29,7 @@ def load_shapes(
     num_points: int = 1024,
     seed: int = 0,
     class_names: Sequence[str] | None = None,
+    parts: bool = False,
 ) -> PointDataset:
     """Make procedural shapes; every split and seed gives other ones.
 
@@ -38,26 +39,36 @@ def load_shapes(
         num_points: points a cloud.
         seed: which shapes; the same seed gives the same ones.
         class_names: the classes wanted, in the order of their labels; None takes all.
+        parts: whether each point says which part it lies on. The same clouds, of those
+            classes that have named parts (`mrpd_tutorial.data.shapes.PART_NAMES`).
     """
-    from mrpd_tutorial.data.shapes import SHAPE_CLASSES, make_shapes
+    from mrpd_tutorial.data.shapes import PART_NAMES, SHAPE_CLASSES, make_shapes
 
     check_choice("split", split, SPLITS)
-    if class_names is not None:
-        for name in class_names:
-            check_choice("class_names", name, tuple(SHAPE_CLASSES))
-    names = tuple(SHAPE_CLASSES if class_names is None else class_names)
-    points, normals, labels, captions = make_shapes(
+    known = tuple(PART_NAMES if parts else SHAPE_CLASSES)
+    names = known if class_names is None else tuple(class_names)
+    for name in names:
+        check_choice("class_names", name, known)
+    shapes = make_shapes(
         per_class,
         seed=len(SPLITS) * seed + SPLITS.index(split),  # no two splits share a seed
         num_points=num_points,
-        class_names=None if class_names is None else names,
+        class_names=names,
     )
+    part_names = tuple(PART_NAMES[name] for name in names) if parts else None
+    first = 0  # part ids run on through the classes
+    part_labels = shapes.part_labels
+    for label, own in enumerate(part_names or ()):
+        part_labels[shapes.labels == label] += first
+        first += len(own)
     return PointDataset(
         name="shapes",
         split=split,
-        points=points,
-        labels=labels,
+        points=shapes.points,
+        labels=shapes.labels,
         class_names=names,
-        normals=normals,
-        captions=tuple(captions),
+        normals=shapes.normals,
+        captions=shapes.captions,
+        part_labels=part_labels if parts else None,
+        part_names=part_names,
     )

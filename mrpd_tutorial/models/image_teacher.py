@@ -137,14 +137,24 @@ class ImageTeacher(nn.Module):
 
     def _encode_images(self, images: Tensor) -> Tensor:
         """(b, 1, H, W) -> (b, D)."""
-        size = (self.image_size, self.image_size)
+        return self.clip_model.encode_image(self.images(images)).to(images.dtype)
+
+    def images(self, depth_maps: Float[Tensor, "I 1 H W"]) -> Float[Tensor, "I 3 S S"]:
+        """What the tower gets: maps in its size, grey in three channels, normalised.
+
+        Args:
+            depth_maps: (I, 1, H, W) in [0, 1].
+
+        Returns:
+            (I, 3, S, S) in the tower's number format.
+        """
+        size, images = (self.image_size, self.image_size), depth_maps
         if tuple(images.shape[-2:]) != size:
             images = F.interpolate(
                 images, size, mode="bilinear", align_corners=False, antialias=True
             )
-        images = (images - self.mean) / self.std  # (b, 3, S, S): grey in all channels
         weight = next(self.clip_model.visual.parameters())
-        return self.clip_model.encode_image(images.to(weight.dtype)).to(images.dtype)
+        return ((images - self.mean) / self.std).to(weight.dtype)
 
 
 def _channels(name: str, values: Sequence[float] | None, default: float) -> Tensor:

@@ -1,16 +1,17 @@
 """The 3D point encoder: Uni3D's architecture on timm's EVA-02 blocks, with prompts."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-import timm
 import torch
 from jaxtyping import Float
-from timm.models.eva import Eva, EvaBlock
 from torch import Tensor, nn
 
 from mrpd_tutorial.checks import check_points, check_positive, check_same_device
 from mrpd_tutorial.geometry import gather_points
+from mrpd_tutorial.models.eva02 import build_eva02, only_class_token
 from mrpd_tutorial.models.patches import PatchEncoder, group_patches
 
 __all__ = ["PointEncoder", "PointEncoderConfig"]
@@ -129,7 +130,9 @@ class PointEncoder(nn.Module):
             nn.GELU(),
             nn.Linear(config.position_width, width),
         )
-        self.visual = _eva02(config)
+        self.visual = build_eva02(
+            config.timm_name, width, config.depth, config.num_heads, config.mlp_ratio
+        )
         self.trans2embed = nn.Linear(width, config.embed_dim)
 
     def tokens(
@@ -188,6 +191,42 @@ class PointEncoder(nn.Module):
         Raises:
             ValueError: if the prompt has another shape.
         """
+        after = self._through_blocks(tokens, prompt, only_class_token)
+        hidden = deque(after, maxlen=1).pop()
+        summary = self.visual.fc_norm(self.visual.norm(hidden[:, 0]))  # (B, W)
+        return self.trans2embed(summary)
+
+    def patch_features(
+        self, tokens: Float[Tensor, "B T W"], prompt: Tensor | None = None
+    ) -> Float[Tensor, "B G F"]:
+        """What the blocks make of each patch, for answers about single points.
+
+        The patch tokens after every block but the last, side by side: nothing was ever
+        trained to read the patch tokens behind the last block (only its class token is
+        read), and low blocks say more of where, high ones of what.
+
+        Args:
+            tokens: (B, 1 + G, W), from `tokens`.
+            prompt: see `forward_tokens`.
+
+        Returns:
+            (B, G, F), F = max(1, depth - 1) * W; the patches in the order of `tokens`.
+
+        Raises:
+            ValueError: if the prompt has another shape.
+        """
+        count = tokens.shape[1] - 1
+        last = max(1, self.config.depth - 1)
+        after = islice(self._through_blocks(tokens, prompt), last)
+        return torch.cat([hidden[:, -count:] for hidden in after], dim=-1)
+
+    def _through_blocks(
+        self,
+        tokens: Tensor,
+        prompt: Tensor | None,
+        last_block: Callable[[nn.Module, Tensor], Tensor] | None = None,
+    ) -> Iterator[Tensor]:
+        """The tokens after each block; the last one applied by `last_block`."""
         sets = () if prompt is None else self._prompt_sets(prompt).unbind(0)
         hidden = tokens
         for i, block in enumerate(self.visual.blocks):
@@ -197,10 +236,9 @@ class PointEncoder(nn.Module):
                 rest = hidden[:, 1 if i == 0 else 1 + sets[0].shape[0] :]
                 slots = sets[i].expand(len(hidden), -1, -1)  # (B, L, W)
                 hidden = torch.cat([hidden[:, :1], slots, rest], dim=1)
-            last = i == self.config.depth - 1
-            hidden = _class_token(block, hidden) if last else block(hidden)
-        summary = self.visual.fc_norm(self.visual.norm(hidden[:, 0]))  # (B, W)
-        return self.trans2embed(summary)
+            last = i == self.config.depth - 1 and last_block is not None
+            hidden = last_block(block, hidden) if last else block(hidden)
+            yield hidden
 
     def forward(
         self,
@@ -244,42 +282,3 @@ def _member_colours(colour: Tensor, points: Tensor, members: Tensor) -> Tensor:
         )
     check_same_device(points=points, colour=colour)
     return gather_points(colour, members)
-
-
-def _class_token(block: nn.Module, hidden: Tensor) -> Tensor:
-    """The last block, (B, T, W) -> (B, 1, W): nothing reads the other tokens after it.
-
-    Attention needs them all; the MLP, two thirds of a block, then runs on one.
-    """
-    if type(block) is not EvaBlock or block.gamma_1 is not None:
-        return block(hidden)[:, :1]
-    hidden = hidden + block.drop_path1(block.attn(block.norm1(hidden)))
-    hidden = hidden[:, :1]
-    return hidden + block.drop_path2(block.mlp(block.norm2(hidden)))
-
-
-def _eva02(config: PointEncoderConfig) -> nn.Module:
-    if config.timm_name is not None:
-        visual = timm.create_model(config.timm_name, pretrained=False, num_classes=0)
-        found = (visual.embed_dim, len(visual.blocks), visual.blocks[0].attn.num_heads)
-        wanted = (config.width, config.depth, config.num_heads)
-        if found != wanted:
-            raise ValueError(
-                f"{config.timm_name} has (width, depth, num_heads) {found}; the "
-                f"configuration says {wanted}. Make them agree."
-            )
-        return visual
-    visual = Eva(
-        img_size=1,
-        patch_size=1,
-        num_classes=0,
-        embed_dim=config.width,
-        depth=config.depth,
-        num_heads=config.num_heads,
-        mlp_ratio=config.mlp_ratio,
-        swiglu_mlp=True,
-        class_token=False,
-        use_abs_pos_emb=False,
-    )
-    visual.patch_embed = nn.Identity()
-    return visual

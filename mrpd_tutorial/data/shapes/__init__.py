@@ -19,6 +19,7 @@ from mrpd_tutorial.data.shapes.furniture import FURNITURE
 from mrpd_tutorial.data.shapes.household import HOUSEHOLD
 from mrpd_tutorial.data.shapes.living import LIVING
 from mrpd_tutorial.data.shapes.outdoors import OUTDOORS
+from mrpd_tutorial.data.shapes.part_names import PART_NAMES
 from mrpd_tutorial.data.shapes.parts import Dice, Shape, turn_x, turn_y, turn_z
 from mrpd_tutorial.data.shapes.seats import SEATS
 from mrpd_tutorial.data.shapes.storage import STORAGE
@@ -26,7 +27,7 @@ from mrpd_tutorial.data.shapes.vehicles import VEHICLES
 from mrpd_tutorial.data.shapes.vessels import VESSELS
 from mrpd_tutorial.geometry import normalise
 
-__all__ = ["SHAPE_CLASSES", "Shapes", "make_shapes"]
+__all__ = ["PART_NAMES", "SHAPE_CLASSES", "Shapes", "make_shapes"]
 
 _RECIPES = {
     **SEATS,
@@ -43,12 +44,13 @@ SHAPE_CLASSES: tuple[str, ...] = tuple(sorted(_RECIPES))
 
 
 class Shapes(NamedTuple):
-    """Clouds with their normals, labels and captions; see `make_shapes`."""
+    """Clouds with normals, labels, captions and parts; see `make_shapes`."""
 
     points: Float[Tensor, "S N 3"]
     normals: Float[Tensor, "S N 3"]
     labels: Int[Tensor, " S"]
     captions: tuple[str, ...]
+    part_labels: Int[Tensor, "S N"]
 
 
 def make_shapes(
@@ -72,7 +74,9 @@ def make_shapes(
 
     Returns:
         points and unit normals (S, N, 3) float32, labels (S,) int64 into class_names,
-        and a caption each, e.g. "a low round table with one thick leg on a round foot".
+        a caption each, e.g. "a low round table with one thick leg on a round foot", and
+        the part each point lies on, (S, N) int64 into the class's `PART_NAMES`, -1
+        where the class has none.
 
     Raises:
         ValueError: if a class is unknown or named twice, or a number is out of range.
@@ -96,25 +100,27 @@ def make_shapes(
             f"{list(names)}, of which unknown: {unknown}. Choose from "
             f"{list(SHAPE_CLASSES)}."
         )
-    points, normals, captions = [], [], []
+    points, normals, captions, parts = [], [], [], []
     for name in names:
         for index in range(count_per_class):
-            cloud, normal, caption = _make_one(name, seed, index, num_points)
+            cloud, normal, caption, part = _make_one(name, seed, index, num_points)
             points.append(cloud)
             normals.append(normal)
             captions.append(caption)
+            parts.append(part)
     return Shapes(
         normalise(torch.from_numpy(np.stack(points)).float()),
         torch.from_numpy(np.stack(normals)).float(),
         torch.arange(len(names)).repeat_interleave(count_per_class),
         tuple(captions),
+        torch.from_numpy(np.stack(parts)),
     )
 
 
 def _make_one(
     name: str, seed: int, index: int, num_points: int
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """One cloud before normalisation, its unit normals and its caption."""
+) -> tuple[np.ndarray, np.ndarray, str, np.ndarray]:
+    """One cloud before normalisation, its unit normals, caption and part labels."""
     # A checksum rather than hash(): the latter changes from run to run.
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), index])
     dice, shape = Dice(rng), Shape()
@@ -124,8 +130,10 @@ def _make_one(
     yaw, *tilt = np.deg2rad([12, 3, 3]) * (2 * rng.random(3) - 1)
     turn = turn_x(tilt[0]) @ turn_z(tilt[1]) @ turn_y(yaw)
     unevenness = 0.35 if dice.coin(0.3) else 0.0
-    points, normals = shape.sample(rng, num_points, unevenness)
+    points, normals, pieces = shape.sample(rng, num_points, unevenness)
     # Normals follow the inverse transpose of what moves the points.
     normals = (normals / stretch) @ turn.T
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    return (points * stretch) @ turn.T, normals, caption
+    names = PART_NAMES.get(name)
+    ids = [-1 if names is None else names.index(part) for part in shape.part_of_piece]
+    return (points * stretch) @ turn.T, normals, caption, np.array(ids)[pieces]

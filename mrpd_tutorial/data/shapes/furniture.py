@@ -17,6 +17,7 @@ def table(dice: Dice, s: Shape) -> str:
     width = dice(0.6, 1.1)
     depth = width * (1 if form in ("round", "square") else dice(0.4, 0.75))
     width = width * (1 if form in ("round", "square") else dice(1, 1.6))
+    s.part = "top"
     if form in ("round", "oval"):
         edge = [(0, 0), (0.5, 0), (0.5, slab), (0, slab)]
         s.revolve(edge, (0, height, 0), sides=28, stretch=(width, depth), solid=True)
@@ -27,6 +28,7 @@ def table(dice: Dice, s: Shape) -> str:
     base = dice.pick("square", "round", "splayed", "one", "one", "panel")
     if form == "square" and base == "panel":
         base = "square"
+    s.part = "leg"
     if base == "one":
         thick = dice(0.025, 0.11)
         foot = pedestal(s, dice, height, min(width, depth) * dice(0.25, 0.42), thick)
@@ -45,12 +47,14 @@ def table(dice: Dice, s: Shape) -> str:
         below = " ".join(word for word in ("four", heft, base, "legs") if word)
         if dice.coin(0.4):
             rail = height * dice(0.08, 0.16)
+            s.part = "top"
             for k in (-1, 1):
                 z, x = k * depth * inset * 0.44, k * width * inset * 0.44
                 s.box((0, height - rail, z), (width * inset * 0.85, rail, 0.02))
                 s.box((x, height - rail, 0), (0.02, rail, depth * inset * 0.85))
         if dice.coin(0.15):
             y = height * dice(0.15, 0.3)
+            s.part = "shelf"
             s.box((0, y, 0), (width * inset * 0.9, 0.02, depth * inset * 0.85))
             below += " and a shelf below"
     look = compare(height, 0.48, 0.68, "low", "", "high")
@@ -104,7 +108,9 @@ def bed(dice: Dice, s: Shape) -> str:
     soft, heads = dice(0.12, 0.28), 2 if double else 1
     for level in (0, 1.1) if bunk else (0,):
         lift = level + frame * dice(0.3, 0.6)
+        s.part = "frame"
         s.box((0, lift, 0), (width, frame + level - lift, length))
+        s.part = "bedding"
         s.blob((0, level + frame, 0), (width * 0.97, soft, length * 0.97), 0.95)
         for i in range(heads):
             x = (i - (heads - 1) / 2) * width / heads
@@ -118,6 +124,7 @@ def bed(dice: Dice, s: Shape) -> str:
     head = frame + soft + dice(0.2, 0.7)
     foot = dice.coin(0.4)
     style = dice.pick("solid", "rounded", "spindle")
+    s.part = "frame" if bunk else "board"
     if bunk:
         for i, k in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
             at = (i * width / 2, 0, k * length / 2)
@@ -134,6 +141,7 @@ def bed(dice: Dice, s: Shape) -> str:
         back_rest(board, dice, width, head * dice(0.45, 0.7), style, 0.05)
         s.add(board, (0, 0, length / 2 + 0.03))
     else:
+        s.part = "frame"
         for side in (-1, 1):
             s.box((side * width * 0.45, 0, length * 0.45), (0.07, frame, 0.07))
     look = "double" if double else "single"

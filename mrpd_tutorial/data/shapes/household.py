@@ -11,6 +11,7 @@ __all__ = ["HOUSEHOLD"]
 
 def _shade(s: Shape, dice: Dice, at, radius, height, style, down=True) -> None:
     """A lamp shade, open below (or above, for lights that shine up)."""
+    s.part = "shade"
     if style == "globe":
         s.blob(at, (radius * 2, radius * 2, radius * 2))
         return
@@ -36,6 +37,7 @@ def lamp(dice: Dice, s: Shape) -> str:
     if kind == "hanging":
         y = dice(0.3, 1.0)
         shades = dice.count(1, 5) if dice.coin(0.5) else 1
+        s.part = "post"
         if shades == 1:
             s.rod((0, tall * 0.8, 0), (0, tall + y, 0), 0.008, sides=6)
             _shade(s, dice, (0, 0, 0), radius, tall, style)
@@ -48,12 +50,16 @@ def lamp(dice: Dice, s: Shape) -> str:
                     (x * t, 0.1 - 0.1 * np.sin(np.pi * t), z * t)
                     for t in np.linspace(0, 1, 7)
                 ]
+                s.part = "post"
                 s.tube(path, 0.01)
                 _shade(s, dice, (x, 0.1, z), radius * 0.45, tall * 0.5, style)
+        s.part = "base"
         s.revolve([(0.06, 0), (0.06, 0.02), (0, 0.02)], (0, tall + y, 0))
         noun = "shade" if shades == 1 else "shades"
         return f"a hanging lamp with {NUMBER[shades]} {style} {noun}"
+    s.part = "base"
     s.revolve([(foot, 0), (foot, 0.02), (0.02, 0.04)], sides=24)
+    s.part = "post"
     if kind == "desk":
         low, high = dice(0.2, 0.35), dice(0.2, 0.35)
         knee = np.array([0.0, 0.03 + low * np.cos(0.3), -low * np.sin(0.5)])
@@ -63,6 +69,7 @@ def lamp(dice: Dice, s: Shape) -> str:
         s.blob(knee - [0, 0.02, 0], (0.04, 0.04, 0.04))
         shade = Shape()
         _shade(shade, dice, (0, -tall * 0.6, 0), radius * 0.55, tall * 0.6, "cone")
+        s.part = "shade"
         s.add(shade, head, turn_x(-dice(0.2, 0.9)))
         return "a jointed desk lamp with a cone shade"
     height = dice(0.2, 0.45) if kind == "table" else dice(1.1, 1.7)
@@ -201,7 +208,9 @@ def umbrella(dice: Dice, s: Shape) -> str:
     height, drop = dice(0.8, 1.1), dice(0.35, 0.7) * radius
     t = np.linspace(0, 1, 7)
     profile = np.column_stack([radius * t, height - drop * t**1.8])
+    s.part = "canopy"
     s.revolve(profile, sides=ribs)
+    s.part = "stick"
     s.rod((0, 0.1, 0), (0, height + 0.06, 0), 0.012, sides=8)
     stand = dice.coin(0.3)
     if stand:
@@ -232,30 +241,31 @@ def guitar(dice: Dice, s: Shape) -> str:
             y > length / 2
         )
     deep = 0.045 if electric else dice(0.09, 0.12)
+    s.part = "body"
     s.prism(np.column_stack([x, y])[::-1], deep)
     neck = dice(0.45, 0.55)
+    s.part = "neck"
     s.box((0, length * 0.75, deep / 2), (0.05, neck, 0.03))
+    s.part = "head"
     s.box((0, length * 0.75 + neck, deep / 2 - 0.01), (0.075, 0.14, 0.02))
     for i in range(3):
         y = length * 0.75 + neck + 0.03 + i * 0.04
         s.rod((-0.06, y, deep / 2), (0.06, y, deep / 2), 0.007, sides=6)
+    s.part = "body"
     s.box((0, length * 0.3, deep / 2), (0.14, 0.025, 0.02))
     if not electric:
         s.ring((0, length * 0.62, deep / 2), 0.05, 0.006)
+    s.part = "neck"
     for x in np.linspace(-0.018, 0.018, 4):
-        top = length * 0.75 + neck
-        s.rod(
-            (x, length * 0.3, deep / 2 + 0.02),
-            (x, top, deep / 2 + 0.02),
-            0.002,
-            sides=3,
-        )
+        low, top, z = length * 0.3, length * 0.75 + neck, deep / 2 + 0.02
+        s.rod((x, low, z), (x, top, z), 0.002, sides=3)
     return f"an {'electric' if electric else 'acoustic'} guitar"
 
 
 def hammer(dice: Dice, s: Shape) -> str:
     """A handle with a head across it: a claw, a block or two faces."""
     length, thick = dice(0.25, 0.4), dice(0.012, 0.018)
+    s.part = "handle"
     s.rod((0, 0, 0), (0, length, 0), thick * 1.2, thick * 0.8)
     style = dice.pick("claw", "block", "plain")
     head, size = Shape(), dice(0.05, 0.09)
@@ -277,6 +287,7 @@ def hammer(dice: Dice, s: Shape) -> str:
                 ]
                 reach = thick * 0.7 * (1.1 - t)
                 head.tube(np.stack(path, 1), reach)
+    s.part = "head"
     s.add(head, (0, length, 0), turn_y(np.pi if dice.coin() else 0))
     return f"a hammer with {a(style, 'head')}"
 

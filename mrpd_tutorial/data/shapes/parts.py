@@ -80,9 +80,14 @@ _BOX = _box_faces()
 
 
 class Shape:
-    """A pile of parts: triangles to sample, and solids that hide what is in them."""
+    """A pile of parts: triangles to sample, and solids that hide what is in them.
+
+    What is built from then on belongs to the part that `part` names, say "leg".
+    """
 
     def __init__(self) -> None:
+        self.part = ""
+        self.part_of_piece: list[str] = []
         self._triangles: list[np.ndarray] = []
         self._solids: list[tuple] = []  # (turn, at, size, test in the unit frame)
 
@@ -90,6 +95,7 @@ class Shape:
         if turn is not None:
             triangles = triangles @ turn.T
         self._triangles.append(triangles + np.asarray(at, dtype=float))
+        self.part_of_piece.append(self.part)
 
     def _hide(self, at, turn, size, test) -> None:
         turn = np.eye(3) if turn is None else turn
@@ -241,8 +247,10 @@ class Shape:
 
     def sample(
         self, rng: np.random.Generator, count: int, unevenness: float = 0.0
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Points (count, 3) and unit normals (count, 3), uniform over visible surface.
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Points (count, 3), unit normals (count, 3), pieces (count,) they lie on.
+
+        Uniform over visible surface; a piece is a place in `part_of_piece`.
 
         Args:
             rng: the random generator.
@@ -250,7 +258,9 @@ class Shape:
             unevenness: spread of the logarithm of the parts' densities.
         """
         spread = np.exp(unevenness * rng.standard_normal(len(self._triangles)))
-        weight = np.repeat(spread, [len(part) for part in self._triangles])
+        sizes = [len(piece) for piece in self._triangles]
+        weight = np.repeat(spread, sizes)
+        piece = np.repeat(np.arange(len(sizes)), sizes)
         triangles = np.concatenate(self._triangles)
         first = triangles[:, 1] - triangles[:, 0]
         second = triangles[:, 2] - triangles[:, 0]
@@ -258,7 +268,7 @@ class Shape:
         double_area = np.linalg.norm(normals, axis=1)
         normals /= double_area[:, None] + 1e-12
         total = np.cumsum(double_area * weight)
-        found_points, found_normals, missing = [], [], count
+        found, missing = [], count
         # Recipes leave most of the surface visible, so one round usually does; the
         # bound is for the pathological one.
         for _ in range(50):
@@ -270,11 +280,11 @@ class Shape:
                 first[index] * (1 - draw[2])[:, None] + second[index] * draw[2][:, None]
             )
             seen = ~self.hidden(points)
-            found_points.append(points[seen][:missing])
-            found_normals.append(normals[index][seen][:missing])
-            missing -= len(found_points[-1])
+            drawn = (points, normals[index], piece[index])
+            found.append([values[seen][:missing] for values in drawn])
+            missing -= len(found[-1][0])
             if missing == 0:
-                return np.concatenate(found_points), np.concatenate(found_normals)
+                return tuple(map(np.concatenate, zip(*found, strict=True)))
         raise AssertionError("a recipe hides nearly all of its own surface")
 
     def hidden(self, points: np.ndarray) -> np.ndarray:

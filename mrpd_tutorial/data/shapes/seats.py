@@ -14,6 +14,7 @@ def chair(dice: Dice, s: Shape) -> str:
     width, depth, seat = dice(0.38, 0.6), dice(0.38, 0.58), dice(0.38, 0.5)
     base = dice.pick("square", "round", "splayed", "square", "pedestal", "sled")
     slab = dice(0.02, 0.14)
+    s.part = "leg"
     if base == "pedestal":
         below = "one leg on " + pedestal(s, dice, seat, width * 0.5, dice(0.02, 0.04))
     elif base == "sled":
@@ -22,6 +23,7 @@ def chair(dice: Dice, s: Shape) -> str:
     else:
         four_legs(s, dice, width, depth, seat, base, dice(0.03, 0.06))
         below = f"four {base} legs"
+    s.part = "seat"
     if slab > 0.07:
         s.blob((0, seat, 0), (width, slab, depth), dice(0.6, 0.95))
     elif dice.coin(0.2):
@@ -36,12 +38,14 @@ def chair(dice: Dice, s: Shape) -> str:
     back_rest(back, dice, width * dice(0.85, 1), height, style, dice(0.02, 0.07))
     lift = dice(0.05, 0.2) if style in ("solid", "rounded") and dice.coin(0.4) else 0
     lean = turn_x(-dice(0, 0.3))
+    s.part = "back"
     s.add(back, (0, top + lift - 0.02, -depth / 2 + 0.03), lean)
     if lift:
         for side in (-1, 1):
             foot = (side * width * 0.3, top - 0.02, -depth / 2 + 0.02)
             s.rod(foot, (foot[0], top + lift + 0.05, foot[2] - 0.02), 0.012, sides=8)
     arms = dice.coin(0.4)
+    s.part = "arm"
     if arms:
         rise, bar = dice(0.18, 0.26), dice(0.03, 0.07)
         for side in (-1, 1):

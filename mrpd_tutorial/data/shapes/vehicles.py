@@ -28,6 +28,7 @@ def car(dice: Dice, s: Shape) -> str:
     belt = clear + dice(0.5, 0.7)
     low, high = -length / 2, length / 2
     nose = dice(0.05, 0.25)
+    s.part = "body"
     s.loft(
         [
             _rectangle(width * 0.9, clear, low + 0.1, high - 0.1),
@@ -46,6 +47,7 @@ def car(dice: Dice, s: Shape) -> str:
         "open": (0.3, 0.32, 0.6, 0.7),
     }[kind]
     place = [low + share * length for share in (back, back_top, front_top, front)]
+    s.part = "cabin"
     if kind == "open":
         pane = [
             [(x, belt, place[3]), (x * 0.9, belt + 0.4, place[2])] for x in (-0.7, 0.7)
@@ -57,6 +59,7 @@ def car(dice: Dice, s: Shape) -> str:
         foot = _rectangle(width * 0.9, belt - 0.02, place[0], place[3])
         top = _rectangle(width * dice(0.68, 0.82), roof, place[1], place[2])
         s.loft([foot, top])
+    s.part = "body"
     if kind == "pickup":
         for x in (-1, 1):
             at = (x * width * 0.44, belt, low + length * 0.22)
@@ -64,8 +67,10 @@ def car(dice: Dice, s: Shape) -> str:
         s.box((0, belt, low + 0.06), (width * 0.9, 0.25, 0.08))
     axle = length * dice(0.28, 0.33)
     for x in (-1, 1):
+        s.part = "wheel"
         for z in (-axle, axle * 1.05):
             _wheel(s, x * width * 0.46, radius, z, radius, 0.22)
+        s.part = "body"
         s.blob((x * width * 0.54, belt, place[3] - 0.2), (0.18, 0.14, 0.1))
         s.blob((x * width * 0.35, belt - 0.35, high - 0.08), (0.3, 0.16, 0.12))
     s.box((0, clear, high - 0.04), (width * 0.9, 0.15, 0.1))
@@ -104,6 +109,7 @@ def airplane(dice: Dice, s: Shape) -> str:
     blunt = dice(0.25, 0.5) if kind != "fighter" else 0.9
     taper = np.minimum(1, (t / 0.4) ** 0.7) * np.minimum(1, ((1 - t) / 0.18) ** blunt)
     body = np.column_stack([girth * np.maximum(taper, 0.02), (t - 0.5) * length])
+    s.part = "body"
     s.revolve(body, turn=turn_x(np.pi / 2))
     span = length * dice(0.35, 0.55) * (0.65 if kind == "fighter" else 1)
     sweep = length * (0.02 if kind == "propeller" else dice(0.1, 0.22))
@@ -115,9 +121,12 @@ def airplane(dice: Dice, s: Shape) -> str:
     for side in (-1, 1):
         tip = (side * span, high + lift, z - sweep)
         share = dice(0.25, 0.4) if kind != "propeller" else dice(0.6, 1.0)
+        s.part = "wing"
         _wing(s, (0, high, z), tip, chord, chord * share, girth * 0.3)
         tip = (side * span * 0.36, girth * 0.3, tail - sweep * 0.35)
+        s.part = "tail"
         _wing(s, (0, girth * 0.3, tail), tip, chord * 0.5, chord * 0.3, girth * 0.15)
+        s.part = "engine"
         if kind == "airliner":
             for share in (0.35, 0.62)[: dice.count(1, 2)]:
                 at = (side * span * share, high - girth * 0.55, z - sweep * share)
@@ -131,12 +140,15 @@ def airplane(dice: Dice, s: Shape) -> str:
         thick = girth * 0.1
         corners = ((0, 0.5), (thick, 0), (0, -0.5), (-thick, 0))
         rings.append([(x + dx, y, zz + dz * depth) for dx, dz in corners])
+    s.part = "tail"
     s.loft(rings)
+    s.part = "engine"
     if kind == "propeller":
         for angle in np.arange(dice.count(2, 4)) * np.pi * 2 / 3:
             blade = Shape()
             blade.box((0, 0, 0), (girth * 0.25, girth * 1.6, 0.03))
             s.add(blade, (0, 0, length * 0.51), turn_z(angle))
+        s.part = "body"
         for side in (-1, 1):
             at = (side * girth * 1.3, -girth * 1.8, length * 0.15)
             _wheel(s, *at, girth * 0.4, girth * 0.3)
@@ -153,6 +165,7 @@ def bicycle(dice: Dice, s: Shape) -> str:
     base, turn = dice(0.95, 1.1), turn_y(np.pi / 2)
     thick, y = dice(0.013, 0.02), radius + tyre
     front, back = np.array([0, y, base / 2]), np.array([0, y, -base / 2])
+    s.part = "wheel"
     for hub in (front, back):
         s.ring(hub, radius, tyre, turn)
         s.rod(hub - [0.05, 0, 0], hub + [0.05, 0, 0], 0.02, sides=8)
@@ -164,12 +177,14 @@ def bicycle(dice: Dice, s: Shape) -> str:
     head = np.array([0, y + dice(0.35, 0.5), base / 2 - 0.18])
     step = dice.coin(0.35)
     joint = crank + (seat - crank) * (0.35 if step else 0.85)
+    s.part = "frame"
     for start, end in ((crank, seat), (crank, head), (joint, head), (crank, back)):
         s.rod(start, end, thick, sides=8)
     for x in (-0.04, 0.04):
         s.rod(back + [x, 0, 0], crank + (seat - crank) * 0.8, thick * 0.6, sides=6)
         s.rod(front + [x, 0, 0], head, thick * 0.8, sides=6)
     top = head + [0, dice(0.08, 0.2), -0.04]
+    s.part = "handlebar"
     s.rod(head, top, thick, sides=8)
     wide, pull = dice(0.22, 0.32), dice(-0.2, 0.12)
     for side in (-1, 1):
@@ -177,11 +192,16 @@ def bicycle(dice: Dice, s: Shape) -> str:
         s.rod(top, top + [side * wide * 0.6, 0.03, 0.0], thick * 0.9, sides=8)
         s.rod(top + [side * wide * 0.6, 0.03, 0.0], grip, thick, sides=8)
         pedal = crank + [side * 0.1, side * 0.15, 0.05]
+        s.part = "frame"
         s.rod(crank + [side * 0.06, 0, 0], pedal, 0.01, sides=6)
         s.box(pedal - [0, 0.01, 0], (0.09, 0.02, 0.07))
+        s.part = "handlebar"
+    s.part = "saddle"
     s.blob(seat, (0.15, 0.06, 0.26), 0.3)
+    s.part = "frame"
     s.revolve([(0.09, -0.005), (0.09, 0.005)], crank, turn_z(np.pi / 2))
     basket = dice.coin(0.25)
+    s.part = "handlebar"
     if basket:
         s.revolve([(0, 0), (0.13, 0), (0.18, 0.2)], top + [0, -0.15, 0.22])
     frame = "a low step-through" if step else "a diamond"
@@ -242,8 +262,10 @@ def rocket(dice: Dice, s: Shape) -> str:
     t = np.linspace(0, 1, 8)
     tip = np.column_stack([girth * np.sqrt(1 - t**1.6), height * (1 - nose + nose * t)])
     waist = girth * dice(0.7, 1.0)
+    s.part = "body"
     s.revolve([(0, 0.2), (waist, 0.2), (girth, height * 0.3), *tip])
     s.revolve([(girth * 0.7, 0), (girth * 0.35, 0.3)])
+    s.part = "fin"
     fins, reach = dice.count(3, 5), girth * dice(0.8, 1.6)
     tall = height * dice(0.15, 0.3)
     for angle in np.arange(fins) * 2 * np.pi / fins:
@@ -254,6 +276,7 @@ def rocket(dice: Dice, s: Shape) -> str:
         s.add(fin, (0, 0.25, 0), turn_y(angle))
     boosters = dice.pick("no", "no", "two", "four")
     count = {"no": 0, "two": 2, "four": 4}[boosters]
+    s.part = "booster"
     for angle in np.arange(count) * 2 * np.pi / max(count, 1) + 0.4:
         at = (girth * 1.35 * np.sin(angle), 0.1, girth * 1.35 * np.cos(angle))
         thin, long = girth * 0.4, height * 0.5

@@ -44,11 +44,15 @@ def cup(dice: Dice, s: Shape) -> str:
     if kind == "stem":
         stem, base = height * dice(0.5, 1.1), top * dice(0.7, 1.0)
         bowl_profile = _smooth([0.004, belly * 1.1, top], [0, height / 2, height])
+        s.part = "body"
         s.revolve(_walls(bowl_profile, 0.003), (0, stem, 0))
+        s.part = "base"
         s.revolve([(base, 0), (base, 0.003), (0.005, 0.01), (0.004, stem)])
         return f"{a(look, 'cup')} on a stem"
     outer = _smooth([bottom, belly, top], [0, height / 2, height])
+    s.part = "body"
     s.revolve(_walls(outer, 0.004))
+    s.part = "handle"
     if kind == "handle":
         reach, bend = height * dice(0.28, 0.42), np.linspace(-np.pi / 2, np.pi / 2, 10)
         x = (bottom + top) / 2 + reach * np.cos(bend) * dice(0.7, 1.0)
@@ -56,6 +60,7 @@ def cup(dice: Dice, s: Shape) -> str:
         handle = Shape()
         handle.tube(np.column_stack([x, y, 0 * x]), dice(0.004, 0.007))
         s.add(handle, turn=turn_y(dice(-0.4, 0.4) + np.pi * dice.coin(0.3)))
+    s.part = "base"
     saucer = dice.coin(0.35)
     if saucer:
         wide = top * dice(1.5, 2.0)
