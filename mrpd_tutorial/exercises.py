@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mrpd_tutorial import exercises_attacks, geometry, losses, metrics
+from mrpd_tutorial import exercises_attacks, gates, geometry, losses, metrics
 from mrpd_tutorial.checks import check_choice
 from mrpd_tutorial.runtime import generator
 
@@ -138,7 +138,7 @@ def _test_gate(attempt: Callable[..., Any]) -> None:
     labels = torch.randint(0, 7, (40,), generator=generator(2))
     for k in (1, 3, 7):
         found = attempt(features, texts, labels, k)
-        wanted = losses.confidence_gate(features, texts, labels, k)
+        wanted = gates.confidence_gate(features, texts, labels, k)
         assert found.dtype == torch.bool, "The gate must be of type bool."
         assert found.shape == (40,), f"Shape {tuple(found.shape)}, not (40,)."
         wrong = int((found != wanted).sum())
@@ -247,7 +247,7 @@ EXERCISES = {
         changed_share, _test_changed_share, "Known changes of known maps were counted."
     ),
     "gate": Exercise(
-        losses.confidence_gate,
+        gates.confidence_gate,
         _test_gate,
         "40 random clouds and 7 classes gate as in the package, for k of 1, 3, 7.",
     ),

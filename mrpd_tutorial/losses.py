@@ -1,122 +1,22 @@
-"""The paper's losses: who may teach (the gate), what is taught, how much it counts."""
+"""The paper's losses: what is taught, and how much it counts."""
 
 from collections.abc import Iterable, Mapping
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mrpd_tutorial.checks import (
-    check_between,
     check_features,
-    check_labels,
     check_positive,
     check_same_device,
 )
 
 __all__ = [
     "UncertaintyWeights",
-    "confidence_gate",
     "gated_contrastive_loss",
-    "released_gate",
 ]
-
-
-def confidence_gate(
-    reference_features: Tensor,
-    class_text_features: Tensor,
-    labels: Tensor,
-    k: int = 1,
-    temperature: float = 0.07,
-) -> Bool[Tensor, "B"]:
-    """Let a teacher teach a sample only where it ranks the true class in its top k.
-
-    Implements Eqs. 5-6 of [MRPD, arXiv 2511.21574]: logits = z_ref z_T^T / tau, of
-    shape (B, C); sample i passes if its label is among the k largest of row i. Equal
-    logits rank by class id, lowest first, so that the result never depends on chance.
-
-    The released code differs: see `released_gate`.
-
-    Args:
-        reference_features: (B, D), a teacher's features, one row per sample, unit norm.
-        class_text_features: (C, D), one row per CLASS, unit norm. Features already
-            indexed by label, (B, D), are the released code's mistake.
-        labels: (B,) class ids in 0..C-1.
-        k: how many classes the teacher may name, 1..C.
-        temperature: tau, above 0. It does not change the ranking; it is here because
-            Eq. 5 has it.
-
-    Returns:
-        (B,), True where the teacher's features may be used. No gradient.
-
-    Raises:
-        ValueError: if shapes, types, devices or ranges do not fit.
-
-    Example:
-        >>> texts = torch.eye(3)
-        >>> confidence_gate(texts[[0, 2]], texts, torch.tensor([0, 1]))
-        tensor([ True, False])
-    """
-    _check_gate_inputs(reference_features, class_text_features, labels)
-    check_between("k", k, 1, len(class_text_features))
-    check_positive("temperature", temperature)
-    with torch.no_grad():
-        logits = reference_features @ class_text_features.T / temperature  # (B, C)
-        own = logits.gather(1, labels[:, None])  # (B, 1)
-        classes = torch.arange(logits.shape[1], device=logits.device)
-        earlier = classes < labels[:, None]  # (B, C)
-        rank = ((logits > own) | ((logits == own) & earlier)).sum(1)  # (B,)
-    return rank < k
-
-
-def released_gate(
-    reference_features: Tensor, class_text_features: Tensor, labels: Tensor
-) -> Bool[Tensor, "B"]:
-    """The gate as the released code computes it, kept to show what it does.
-
-    The released code hands text features that are already indexed by label to the
-    gate. The logits are then (B, B), their top-1 is a POSITION in the batch, and it is
-    compared with a CLASS id: with 40 classes and batches of 32, about 2.5 % of the
-    samples pass, however good the teacher is.
-
-    Args:
-        reference_features: (B, D), a teacher's features, unit norm.
-        class_text_features: (C, D), one row per class, unit norm (indexed by label in
-            here, as the released caller does).
-        labels: (B,) class ids in 0..C-1.
-
-    Returns:
-        (B,), True where the released code uses the sample. No gradient.
-
-    Raises:
-        ValueError: if shapes, types, devices or ranges do not fit.
-    """
-    _check_gate_inputs(reference_features, class_text_features, labels)
-    if len(labels) == 0:
-        return torch.zeros_like(labels, dtype=torch.bool)
-    with torch.no_grad():
-        texts_by_label = class_text_features[labels]  # (B, D)
-        logits = reference_features @ texts_by_label.T  # (B, B)
-        return logits.argmax(dim=1) == labels
-
-
-def _check_gate_inputs(
-    reference_features: Tensor, class_text_features: Tensor, labels: Tensor
-) -> None:
-    check_features(class_text_features, "class_text_features")
-    if len(class_text_features) == 0:
-        raise ValueError(
-            "class_text_features must have a row for each class; received none."
-        )
-    dim = class_text_features.shape[1]
-    check_features(reference_features, "reference_features", dim=dim)
-    check_labels(labels, len(class_text_features), len(reference_features))
-    check_same_device(
-        reference_features=reference_features,
-        class_text_features=class_text_features,
-        labels=labels,
-    )
 
 
 def gated_contrastive_loss(
@@ -134,7 +34,9 @@ def gated_contrastive_loss(
     Args:
         student_features: (B, D), unit norm.
         reference_features: (B, D), unit norm, row i belonging to sample i.
-        gate: (B,) bool, from `confidence_gate`.
+        gate: (B,), from a function of `mrpd_tutorial.gates`: bool, or weights in 0..1
+            (the paper has none): a row counts by its weight, and its reference is a
+            negative of the others if it is above 0.
         temperature: tau, above 0; a tensor with one element may be learned.
 
     Returns:
@@ -148,12 +50,15 @@ def gated_contrastive_loss(
     rows, dim = student_features.shape
     check_features(reference_features, "reference_features", rows, dim)
     is_tensor = isinstance(gate, Tensor)
-    if not is_tensor or gate.dtype != torch.bool or gate.shape != (rows,):
+    is_gate = is_tensor and (gate.dtype == torch.bool or gate.is_floating_point())
+    if not is_gate or gate.shape != (rows,):
         came = f"{gate.dtype} of shape {tuple(gate.shape)}" if is_tensor else type(gate)
         raise ValueError(
-            f"gate must be bool of shape ({rows},), one entry per sample; received "
-            f"{came}. confidence_gate makes it."
+            f"gate must be bool, or float weights, of shape ({rows},), one entry per "
+            f"sample; received {came}. confidence_gate makes it."
         )
+    if gate.is_floating_point() and not ((gate >= 0) & (gate <= 1)).all():
+        raise ValueError("gate must hold weights from 0 to 1; some are not.")
     check_same_device(
         student_features=student_features,
         reference_features=reference_features,
@@ -166,8 +71,10 @@ def gated_contrastive_loss(
         return (student_features * 0.0).sum()
     similarity = student_features[chosen] @ reference_features[chosen].T / temperature
     target = torch.arange(len(chosen), device=gate.device)  # similarity: (B_sel, B_sel)
-    loss = F.cross_entropy(similarity, target) + F.cross_entropy(similarity.T, target)
-    return loss / 2
+    each = F.cross_entropy(similarity, target, reduction="none")
+    each = each + F.cross_entropy(similarity.T, target, reduction="none")  # (B_sel,)
+    weights = gate[chosen].to(each.dtype)
+    return (weights * each).sum() / weights.sum() / 2
 
 
 class UncertaintyWeights(nn.Module):

@@ -282,6 +282,9 @@ def test_the_total_is_equation_8(cache_dir):
     [
         {"gate": "none"},
         {"gate": "batch_position"},
+        {"gate": "threshold", "gate_level": 0.3},
+        {"gate": "entropy", "gate_level": 0.7},
+        {"gate": "soft"},
         {"prompt_depth": 2},
         {"prompt_tokens": 0},
         {"context_tokens": 0},

@@ -71,6 +71,7 @@ OTHER = {
     "normalise_text_at_inference": False,
     "weight_floor": -0.5,
     "colour": 0.5,
+    "gate_level": 0.3,
     "final_learning_rate": 1e-4,
 }
 
@@ -101,7 +102,7 @@ def test_settings_cannot_change_and_unknown_ones_fail():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"gate": "classes"}, "gate must be one of 'class', 'none', 'batch_position'"),
+        ({"gate": "classes"}, "gate must be one of 'class', 'none', 'threshold'"),
         ({"schedule": "both"}, "schedule must be one of"),
         ({"selection_split": "test"}, "selection_split must be one of"),
         ({"teachers": ()}, "each teacher once, at least one"),

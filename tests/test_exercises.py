@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from mrpd_tutorial import exercises, exercises_attacks
 from mrpd_tutorial.exercises import EXERCISES
-from mrpd_tutorial.losses import confidence_gate, released_gate
+from mrpd_tutorial.gates import confidence_gate, released_gate
 
 
 def half_contrastive(student, reference, temperature):

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mrpd_tutorial"
 FLOORS = (
     {"_torchvision", "checks", "fingerprint", "geometry", "runtime"},
-    {"corruptions", "data", "losses", "metrics", "projection"},
+    {"corruptions", "data", "gates", "losses", "metrics", "projection"},
     {"models", "zoo"},
     {"attacks", "defenses"},
     {"bench", "distill", "evaluate", "hardened", "protocol", "result_card", "sweep"},

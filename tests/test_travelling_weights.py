@@ -19,14 +19,23 @@ def objects():
     return load_dataset("objects", "val").limit(12)
 
 
-def test_the_surrogate_knows_the_shapes_it_was_trained_on():
+@pytest.mark.parametrize("family", ["pointnet", "dgcnn"])
+def test_the_surrogates_know_what_they_were_trained_on(family):
     shapes = load_dataset("shapes", "val", per_class=1)
-    victim = load_victim("pointnet").for_classes(shapes.class_names)
+    victim = load_victim(family).for_classes(shapes.class_names)
     with torch.no_grad():
         right = victim(shapes.points).argmax(1) == shapes.labels
-    # Chance is one in 53; its card says 94 % of many.
-    assert right.float().mean() > 0.75
+    # Chance is one in 53; the cards say more than 80 % of many.
+    assert right.float().mean() > 0.6
     assert not any(parameter.requires_grad for parameter in victim.parameters())
+
+
+@pytest.mark.parametrize("family", ["pointnet", "dgcnn"])
+def test_the_surrogates_know_the_classes_of_the_objects(family, objects):
+    victim = load_victim(family).for_classes(objects.class_names)
+    with torch.no_grad():
+        right = victim(objects.subsample_points(1024).points).argmax(1)
+    assert (right == objects.labels).sum() > 4  # of 12; chance is less than one
 
 
 def test_the_auto_encoder_keeps_the_shape(objects):

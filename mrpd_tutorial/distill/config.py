@@ -14,7 +14,7 @@ TEACHERS = ("image", "point", "text")
 """The three teachers, in the order of Eq. 8 everywhere."""
 
 _CHOICES = {
-    "gate": ("class", "none", "batch_position"),
+    "gate": ("class", "none", "threshold", "entropy", "soft", "batch_position"),
     "text_contrast": ("batch", "classes"),
     "floor_gradient": ("passes", "stops"),
     "schedule": ("mixed", "clean_then_attacked", "clean", "attacked"),
@@ -50,8 +50,11 @@ class DistillConfig:
         weight_decay: of AdamW, for everything that is learned.
         gradient_clip: largest norm of the whole gradient.
         teachers: which teach, of "image", "point" and "text".
-        gate: "class" (Eqs. 5-6), "none", or "batch_position" (the released mistake).
-        k: the gate's k.
+        gate: "class" (Eqs. 5-6), "none", "threshold", "entropy" or "soft" (ours, to
+            compare with; see `mrpd_tutorial.gates`), or "batch_position" (the released
+            mistake).
+        k: the k of the gate "class".
+        gate_level: the level of the gates "threshold" and "entropy".
         text_contrast: what a student feature is told from, in the text loss: the texts
             of the "batch" (Eq. 7; clouds of one class are each other's negatives), or
             of all "classes", once each: cross-entropy over the C class texts, ungated.
@@ -99,6 +102,7 @@ class DistillConfig:
     teachers: tuple[str, ...] = TEACHERS
     gate: str = "class"
     k: int = 1
+    gate_level: float = 0.5
     text_contrast: str = "batch"
     text_gated: bool = True
     temperature: float = 0.07
@@ -155,6 +159,7 @@ class DistillConfig:
         check_between("average", self.average, 0, 1 - 1e-9)
         check_between("weight_floor", self.weight_floor, -100, 0)
         check_between("colour", self.colour, 0, 1)
+        check_between("gate_level", self.gate_level, 0, 1)
         if self.batch_size < 2:
             raise ValueError(
                 f"batch_size must be at least 2: contrastive losses need another cloud "

@@ -9,12 +9,14 @@ from torch.nn import functional as F
 
 from mrpd_tutorial.distill.config import DistillConfig
 from mrpd_tutorial.distill.features import Batch, seed_of
-from mrpd_tutorial.losses import (
-    UncertaintyWeights,
+from mrpd_tutorial.gates import (
     confidence_gate,
-    gated_contrastive_loss,
+    entropy_gate,
     released_gate,
+    soft_gate,
+    threshold_gate,
 )
+from mrpd_tutorial.losses import UncertaintyWeights, gated_contrastive_loss
 from mrpd_tutorial.runtime import generator
 from mrpd_tutorial.zoo import Lab
 
@@ -28,7 +30,8 @@ class StepLosses:
     Args:
         total: Eq. 8, to be differentiated.
         losses: teacher -> L_k, detached.
-        passed: teacher -> share of the batch that its gate let through.
+        passed: teacher -> share of the batch that its gate let through (of a soft gate:
+            the mean weight).
     """
 
     total: Float[Tensor, ""]
@@ -136,7 +139,12 @@ class Objective(nn.Module):
             return torch.ones_like(labels, dtype=torch.bool)
         if config.gate == "batch_position":
             return released_gate(reference, texts, labels)
-        return confidence_gate(reference, texts, labels, config.k)
+        if config.gate == "class":
+            return confidence_gate(reference, texts, labels, config.k)
+        if config.gate == "soft":
+            return soft_gate(reference, texts, labels, config.temperature)
+        gate = {"threshold": threshold_gate, "entropy": entropy_gate}[config.gate]
+        return gate(reference, texts, labels, config.gate_level, config.temperature)
 
 
 def _drawn(shape: tuple[int, ...], std: float, seed: int, purpose: str) -> nn.Parameter:
