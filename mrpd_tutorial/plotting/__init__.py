@@ -18,7 +18,11 @@ from mrpd_tutorial.plotting.clouds import (
     depth_map_figure,
 )
 from mrpd_tutorial.plotting.display import show, static_twin
-from mrpd_tutorial.plotting.explorer import explorer_figure, gate_figure
+from mrpd_tutorial.plotting.explorer import (
+    dashboard_figure,
+    explorer_figure,
+    gate_figure,
+)
 from mrpd_tutorial.plotting.gallery import gallery_figure
 from mrpd_tutorial.plotting.open3d_view import open3d_image
 from mrpd_tutorial.plotting.robustness import (
@@ -35,6 +39,7 @@ __all__ = [
     "cloud_figure",
     "cost_figure",
     "curve_figure",
+    "dashboard_figure",
     "depth_map_figure",
     "explorer_figure",
     "gallery_figure",

@@ -1,6 +1,7 @@
-"""What the explorers show: one attack from all sides, one gate over many samples."""
+"""What the widgets show: an attack from all sides, a gate, a run of distillation."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from mrpd_tutorial.plotting import clouds, common, explorer_data, palette
-from mrpd_tutorial.plotting.layout import finish
+from mrpd_tutorial.plotting.layout import finish, legend_above
 from mrpd_tutorial.plotting.palette import CLEAN_ATTACKED
 
-__all__ = ["explorer_figure", "gate_figure"]
+__all__ = ["dashboard_figure", "explorer_figure", "gate_figure"]
 
 _HEIGHT = 800
 _COLUMNS = 12  # divisible by two clouds, three maps, three or four models
@@ -136,6 +137,57 @@ def gate_figure(
     legend = {"orientation": "h", "yref": "container", "y": 1 - 62 / height}
     figure.update_layout(legend={**legend, "yanchor": "top", "x": 0})
     return finish(figure, title, strip.summary, height=height, top=100)
+
+
+def dashboard_figure(
+    history: Sequence[Mapping[str, Any]], *, floor: float = -1.0, title: str = ""
+) -> go.Figure:
+    """Losses, gate pass rates, weights 1/σ² and validation accuracy over the epochs.
+
+    Args:
+        history: one mapping an epoch, as `distill` gives it.
+        floor: the least λ allowed; exp(-floor) is the largest possible weight.
+        title: shown above.
+    """
+    panels = explorer_data.dashboard_panels(history)
+    figure = make_subplots(
+        2, 2, subplot_titles=[name for name, _, _ in panels],
+        horizontal_spacing=0.11, vertical_spacing=0.19,
+    )  # fmt: skip
+    named = set()
+    for index, (_, unit, curves) in enumerate(panels):
+        at = {"row": 1 + index // 2, "col": 1 + index % 2}
+        for name, (epochs, values) in curves.items():
+            line = go.Scatter(
+                x=epochs,
+                y=values,
+                name=name,
+                legendgroup=name,
+                showlegend=name not in named,
+                mode="lines+markers" if len(epochs) < 3 else "lines",
+                line={
+                    "color": palette.curve_colour(name),
+                    "dash": palette.curve_dash(name),
+                },
+            )
+            named.add(name)
+            figure.add_trace(line, **at)
+        figure.update_yaxes(title=unit, rangemode="tozero", **at)
+        if unit == "share":
+            figure.update_yaxes(range=[0, 1.03], **at)
+        if unit == "1/σ²":
+            dotted = {"dash": "dot", "color": palette.GREY}
+            figure.add_hline(
+                y=math.exp(-floor),
+                line=dotted,
+                annotation_text=f"largest possible, at the floor λ = {floor:g}",
+                annotation_position="bottom right",
+                **at,
+            )
+    figure.update_xaxes(title="epoch")
+    figure.update_layout(legend=legend_above(560))
+    figure.update_annotations(font_size=12)
+    return finish(figure, title, "", height=560, top=105)
 
 
 def _specs(models: int) -> list[list[dict | None]]:

@@ -1,6 +1,6 @@
 """Numbers that both forms of the explorers' figures show."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,15 @@ import torch
 from mrpd_tutorial.plotting import common
 from mrpd_tutorial.plotting.common import as_array, as_cloud
 
-__all__ = ["Change", "GateStrip", "change", "gate_numbers", "gate_strip", "map_rows"]
+__all__ = [
+    "Change",
+    "GateStrip",
+    "change",
+    "dashboard_panels",
+    "gate_numbers",
+    "gate_strip",
+    "map_rows",
+]
 
 # Points nearer than this (in units of the cloud's radius) count as the same one.
 SAME = 1e-5
@@ -142,3 +150,23 @@ def gate_strip(
     overall = float((predicted == labels).mean())
     told += f" (of all: {overall:.1%})"
     return GateStrip(x, y, weights, rows, f"n = {len(x)} clouds, {told}")
+
+
+def dashboard_panels(
+    history: Sequence[Mapping[str, Any]],
+) -> list[tuple[str, str, dict[str, tuple[list[float], list[float]]]]]:
+    """(title, unit, curves) of losses, gate pass rates, weights, accuracy on val."""
+    wanted = [
+        ("losses", "loss", "loss_"),
+        ("clouds that pass the gate", "share", "pass_"),
+        ("learned weights", "1/σ²", "weight_"),
+        ("validation accuracy", "share", "val_"),
+    ]
+    panels = [(title, unit, common.series(history, key)) for title, unit, key in wanted]
+    missing = [title for title, _, curves in panels if not curves]
+    if missing:
+        raise ValueError(
+            f"history must have columns for {', '.join(missing)}; received "
+            f"{sorted(history[0])}."
+        )
+    return panels

@@ -1,6 +1,7 @@
 """Static views of what the explorers show (matplotlib): the twins of `explorer`."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,9 @@ from matplotlib.figure import Figure
 from mrpd_tutorial.plotting import common, explorer_data, palette
 from mrpd_tutorial.plotting.palette import CLEAN_ATTACKED
 from mrpd_tutorial.plotting.static import draw_cloud, draw_map, new_figure
-from mrpd_tutorial.plotting.static_charts import legend_below, plain
+from mrpd_tutorial.plotting.static_charts import draw_lines, legend_below, plain
 
-__all__ = ["explorer_figure", "gate_figure"]
+__all__ = ["dashboard_figure", "explorer_figure", "gate_figure"]
 
 
 def explorer_figure(
@@ -81,6 +82,27 @@ def gate_figure(
     axes.set_ylabel("true class, passed / n")
     plain(axes, grid="x")
     legend_below(figure, axes, columns=2)
+    return figure
+
+
+def dashboard_figure(
+    history: Sequence[Mapping[str, Any]], *, floor: float = -1.0, title: str = ""
+) -> Figure:
+    """The static twin of `explorer.dashboard_figure`; the same arguments."""
+    panels = explorer_data.dashboard_panels(history)
+    figure = new_figure(9.6, 6.0, title, "")
+    axes = figure.subplots(2, 2).ravel()
+    for axis, (name, unit, curves) in zip(axes, panels, strict=True):
+        draw_lines(axis, curves)
+        if unit == "1/σ²":
+            label = f"largest possible, at the floor λ = {floor:g}"
+            axis.axhline(
+                math.exp(-floor), color=palette.GREY, linestyle=":", label=label
+            )
+        axis.set_title(name, fontsize=10)
+        axis.set(xlabel="epoch", ylabel=unit)
+        axis.set_ylim(bottom=0, top=1.03 if unit == "share" else None)
+        axis.legend(fontsize=8, frameon=False)
     return figure
 
 

@@ -75,6 +75,7 @@ class LiveWidget:
         )
         self.box = ipywidgets.VBox([row, self.status, self.figure])
         self._drawn: Drawing | None = None
+        self._handle: Any = None
         self._lock = threading.RLock()
 
     def static(self) -> None:
@@ -137,6 +138,11 @@ class LiveWidget:
             return {"text/plain": f"{name}: {self.status.value}"}
         sentence = f"{name}, a still of it: {self.status.value}"
         return {"image/jpeg": self.picture("jpeg"), "text/plain": sentence}
+
+    def _update_twin(self) -> None:
+        """Put the present state into the outputs that are there already."""
+        if self._handle is not None:
+            self._handle.update(self._twin(), raw=True)
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
