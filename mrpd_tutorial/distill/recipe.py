@@ -106,8 +106,7 @@ def distill(
     Raises:
         ValueError: if the inputs do not fit together, or out_dir holds another run.
         FileExistsError: if out_dir holds this run and resume is False.
-        DistillInterrupted: on Ctrl-C or StopRequested, after the last complete epoch was
-            kept.
+        DistillInterrupted: on Ctrl-C or StopRequested; the last complete epoch is kept.
     """
     config = DistillConfig() if config is None else config
     _check_inputs(lab, train, val, config)

@@ -18,8 +18,8 @@ except ModuleNotFoundError as error:
 
 from mrpd_tutorial.widgets.attack_choices import ATTACK_CHOICES, AttackChoice
 from mrpd_tutorial.widgets.attack_explorer import AttackExplorer
-# from mrpd_tutorial.widgets.distillation_dashboard import DistillationDashboard
-# from mrpd_tutorial.widgets.gate_explorer import GateExplorer
+from mrpd_tutorial.widgets.distillation_dashboard import DistillationDashboard
+from mrpd_tutorial.widgets.gate_explorer import GateExplorer
 
 __all__ = [
     "ATTACK_CHOICES",

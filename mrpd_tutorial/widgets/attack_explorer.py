@@ -254,7 +254,7 @@ class AttackExplorer(LiveWidget):
             # Not this attack's own eps: while that changes, colours must not.
             eps=chosen.eps[1] if chosen.is_length and chosen.eps_label else None,
             view_name=self.views[view].name,
-            title=f"{request.attack}{budget}, on the {request.victim}: a {names[label]}",
+            title=f"{request.attack}{budget} on the {request.victim}: {names[label]}",
         )
 
     def _verdict(self, request: Request, clean: Seen, seen: Seen) -> str:

@@ -39,7 +39,7 @@ class LatestOnly:
         self._working = False
 
     def submit(self, job: Callable[[Callable[[], None]], None]) -> None:
-        """Ask for a job. It is given `check`, which raises Superseded if it is stale."""
+        """Ask for a job; it is given `check`, which raises Superseded once stale."""
         with self._changed:
             if self._job is not None:
                 self.superseded += 1

@@ -32,7 +32,8 @@ function render({ model, el }) {
     input.disabled = model.get("disabled");
     const step = model.get("step");
     const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-    readout.textContent = input.disabled ? "" : Number(model.get("value")).toFixed(digits);
+    const value = Number(model.get("value")).toFixed(digits);
+    readout.textContent = input.disabled ? "" : value;
     input.setAttribute("aria-valuetext", readout.textContent);
   };
   input.addEventListener("input", () => {

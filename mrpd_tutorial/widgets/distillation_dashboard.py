@@ -1,5 +1,6 @@
 """The distillation dashboard: watch prompts being distilled; pause, go on, stop."""
 
+import math
 import os
 import shutil
 import tempfile
@@ -80,6 +81,7 @@ class DistillationDashboard(LiveWidget):
         self.controls["go"].on_click(lambda _: self.go())
         self.controls["pause"].on_click(lambda _: self.pause())
         self.controls["stop"].on_click(lambda _: self.stop())
+        self._put(dashboard_figure([self._no_epoch()], floor=self.config.weight_floor))
         self._enter("ready", "Ready: Start begins the distillation.")
 
     def go(self) -> None:
@@ -128,6 +130,13 @@ class DistillationDashboard(LiveWidget):
             )
         return self._result
 
+    def _no_epoch(self) -> dict[str, float]:
+        """A row without values: empty axes, to be filled."""
+        kinds = ("loss", "pass", "weight")
+        names = [f"{kind}_{name}" for kind in kinds for name in self.config.teachers]
+        values = dict.fromkeys([*names, "val_clean", "val_attacked"], math.nan)
+        return {"epoch": 1, **values}
+
     def _enter(self, state: str, told: str) -> None:
         kind = {"running": "busy", "stopping": "busy", "failed": "error"}
         with self._changed:
@@ -153,7 +162,7 @@ class DistillationDashboard(LiveWidget):
             done = len(self.history)
             self._enter(
                 "stopped",
-                f"Stopped after {done} of {epochs} epochs; Continue goes on from there.",
+                f"Stopped after {done} of {epochs} epochs; Continue goes on there.",
             )
         except Exception as error:  # said in the widget, whatever it is
             self._enter("failed", f"The distillation failed: {sentence(error)}")

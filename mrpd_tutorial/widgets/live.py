@@ -19,35 +19,27 @@ _SCENES = ("scene", "scene2")
 
 
 def refresh(live: go.FigureWidget, figure: go.Figure) -> None:
-    """Make a live figure show another one, in place where the traces are the same.
+    """Make a live figure show another one of the same traces, in place.
 
     Cameras and axes stay as the reader has turned and zoomed them.
     """
-    same = [trace.type for trace in live.data] == [t.type for t in figure.data]
+    assert [t.type for t in live.data] == [t.type for t in figure.data]
     layout = figure.layout.to_plotly_json()
-    layout["uirevision"] = "keep"
-    if same and len(live.data):
-        layout.pop("template", None)
-        for name, part in layout.items():
-            # What the reader has turned or zoomed stays.
-            if name in _SCENES:
-                part.pop("camera", None)
-            elif name.startswith(("xaxis", "yaxis")):
-                part.pop("range", None)
-        with live.batch_update():
-            for old, new in zip(live.data, figure.data, strict=True):
-                changes = new.to_plotly_json()
-                for fixed in ("type", "uid"):
-                    changes.pop(fixed, None)
-                old.update(changes, overwrite=False)
-            # Lists of shapes are merged item by item: one too many would stay.
-            live.layout.shapes = figure.layout.shapes
-            layout.pop("shapes", None)
-            live.layout.update(layout)
-        return
-    live.data = []
-    live.layout = layout
-    live.add_traces(list(figure.data))
+    layout.pop("template", None)
+    for name, part in layout.items():
+        if name in _SCENES:
+            part.pop("camera", None)
+        elif name.startswith(("xaxis", "yaxis")):
+            part.pop("range", None)
+    with live.batch_update():
+        for old, new in zip(live.data, figure.data, strict=True):
+            changes = new.to_plotly_json()
+            for fixed in ("type", "uid"):
+                changes.pop(fixed, None)
+            old.update(changes)
+        # Lists of shapes are merged item by item: one too many would stay.
+        live.layout.shapes = layout.pop("shapes", [])
+        live.layout.update(layout)
 
 
 class LiveWidget:
@@ -59,7 +51,7 @@ class LiveWidget:
 
     Attributes:
         status: what the widget is doing.
-        figure: the live figure.
+        figure: the live figure; None until there is something to show.
         box: all of it, an ipywidgets container.
         controls: name -> control, in the order of the Tab key.
     """
@@ -67,13 +59,11 @@ class LiveWidget:
     def __init__(self, controls: dict[str, ipywidgets.DOMWidget]) -> None:
         self.controls = controls
         self.status = Status()
-        self.figure = go.FigureWidget()
-        # The figure follows the width of the page.
-        self.figure._config = {"responsive": True, "displaylogo": False}
+        self.figure: go.FigureWidget | None = None
         row = ipywidgets.HBox(
             list(controls.values()), layout=ipywidgets.Layout(flex_flow="row wrap")
         )
-        self.box = ipywidgets.VBox([row, self.status, self.figure])
+        self.box = ipywidgets.VBox([row, self.status])
         self._drawn: Drawing | None = None
         self._handle: Any = None
         self._lock = threading.RLock()
@@ -100,29 +90,37 @@ class LiveWidget:
 
     def draw(self, make: Callable[..., go.Figure], *args: Any, **kwargs: Any) -> None:
         """Show a figure of this package, and remember it for the static twin."""
-        figure = make(*args, **kwargs)
-        with self._lock:
-            first = self._drawn is None
-            self._drawn = (make, args, kwargs)
-            refresh(self.figure, figure)
-            if first:
-                self._link_cameras()
+        self._put(make(*args, **kwargs))
+        self._drawn = (make, args, kwargs)
 
-    def _link_cameras(self) -> None:
+    def _put(self, figure: go.Figure) -> None:
+        with self._lock:
+            if self.figure is not None:
+                refresh(self.figure, figure)
+                return
+            figure.update_layout(uirevision="keep")
+            # Made complete: a front end that is still loading misses later changes.
+            self.figure = go.FigureWidget(figure)
+            # The figure follows the width of the page.
+            self.figure._config = {"responsive": True, "displaylogo": False}
+            self._link_cameras(self.figure)
+            self.box.children = (*self.box.children, self.figure)
+
+    def _link_cameras(self, figure: go.FigureWidget) -> None:
         """Turn one cloud, and the other one turns too."""
 
         def follow(other: str) -> Callable[..., None]:
             def turn(scene: Any, camera: Any) -> None:
                 with self._lock:
-                    if self.figure.layout[other].camera != camera:
-                        self.figure.layout[other].camera = camera
+                    if figure.layout[other].camera != camera:
+                        figure.layout[other].camera = camera
 
             return turn
 
         first, second = _SCENES
-        if all(name in self.figure.layout for name in _SCENES):
-            self.figure.layout[first].on_change(follow(second), "camera")
-            self.figure.layout[second].on_change(follow(first), "camera")
+        if all(name in figure.layout for name in _SCENES):
+            figure.layout[first].on_change(follow(second), "camera")
+            figure.layout[second].on_change(follow(first), "camera")
 
     def _drawing(self) -> Drawing:
         if self._drawn is None:
