@@ -24,6 +24,7 @@ from mrpd_tutorial.plotting.explorer import (
     gate_figure,
 )
 from mrpd_tutorial.plotting.gallery import gallery_figure
+from mrpd_tutorial.plotting.open3d_live import open3d_window
 from mrpd_tutorial.plotting.open3d_view import open3d_image
 from mrpd_tutorial.plotting.robustness import (
     class_figure,
@@ -45,6 +46,7 @@ __all__ = [
     "gallery_figure",
     "gate_figure",
     "open3d_image",
+    "open3d_window",
     "opinions_figure",
     "robustness_figure",
     "show",

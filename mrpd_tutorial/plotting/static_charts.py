@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from mrpd_tutorial.plotting import common, palette
@@ -162,7 +162,7 @@ def plain(axes: Axes, grid: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+def legend_below(figure: FigureBase, axes: Axes, columns: int) -> None:
     """One legend for the figure, outside of its axes."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(

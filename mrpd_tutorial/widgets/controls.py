@@ -21,6 +21,7 @@ function render({ model, el }) {
   const input = document.createElement("input");
   const readout = document.createElement("output");
   input.type = "range";
+  readout.setAttribute("aria-hidden", "true");  // the slider says its value itself
   label.append(name, input);
   el.append(label, readout);
   el.classList.add("mrpd-slider");

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import ipywidgets
@@ -16,6 +17,30 @@ Drawing = tuple[Callable[..., go.Figure], tuple, dict[str, Any]]
 """A figure function of mrpd_tutorial.plotting with its arguments."""
 
 _SCENES = ("scene", "scene2")
+
+
+class LiveFigure(go.FigureWidget):
+    """A FigureWidget whose whole present state is sent to each page that opens it.
+
+    Plotly's announces itself empty and sends the figure afterwards, when a page may
+    have drawn it already, and tells a page that is loaded anew how it began.
+    """
+
+    def __init__(self, figure: go.Figure) -> None:
+        super().__init__(figure)
+        # The figure follows the width of the page.
+        self._config = {"responsive": True, "displaylogo": False}
+        # Announced once more, complete this time.
+        self.close()
+        self.open()
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
+        """The state to be sent; see ipywidgets.Widget."""
+        if getattr(self, "_view_count", None) is not None:
+            # Past the traits, which would send it a second time.
+            self._trait_values["_widget_data"] = deepcopy(self._data)
+            self._trait_values["_widget_layout"] = deepcopy(self._layout)
+        return super().get_state(key, drop_defaults)
 
 
 def refresh(live: go.FigureWidget, figure: go.Figure) -> None:
@@ -99,10 +124,7 @@ class LiveWidget:
                 refresh(self.figure, figure)
                 return
             figure.update_layout(uirevision="keep")
-            # Made complete: a front end that is still loading misses later changes.
-            self.figure = go.FigureWidget(figure)
-            # The figure follows the width of the page.
-            self.figure._config = {"responsive": True, "displaylogo": False}
+            self.figure = LiveFigure(figure)
             self._link_cameras(self.figure)
             self.box.children = (*self.box.children, self.figure)
 
