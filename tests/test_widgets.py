@@ -402,10 +402,10 @@ def test_sliders_that_a_gate_does_not_heed_are_greyed_out():
 
 
 def test_attacked_clouds_can_be_chosen():
-    widget = GateExplorer(fake_lab(), VAL, attacked=VAL.points * 0.5)
+    widget = GateExplorer(fake_lab(), VAL, attacked=VAL.points.roll(1, 0))
     before = widget.reference_features
     widget.controls["clouds"].value = "attacked"
-    expected = fake_lab().image_teacher(VAL.points * 0.5)
+    expected = fake_lab().image_teacher(VAL.points.roll(1, 0))
     torch.testing.assert_close(widget.reference_features, expected)
     assert not torch.allclose(before, expected)
 
