@@ -54,7 +54,7 @@ def explorer_figure(
     shown, tables = common.opinion_table(opinions, class_names, label, top)
     figure = make_subplots(
         3, _COLUMNS, specs=_specs(len(tables)), row_heights=[0.47, 0.23, 0.3],
-        horizontal_spacing=0.012, vertical_spacing=0.085,
+        horizontal_spacing=0.025, vertical_spacing=0.085,
         subplot_titles=["clean", "attacked", *_map_titles(maps, view_name), *tables],
     )  # fmt: skip
     _add_clouds(figure, change, eps)
@@ -63,7 +63,7 @@ def explorer_figure(
     figure.update_annotations(font_size=12)
     legend = {"orientation": "h", "yref": "container", "y": 1 - 62 / _HEIGHT}
     legend |= {"yanchor": "top", "x": 1, "xanchor": "right"}
-    figure.update_layout(legend=legend, bargap=0.25)
+    figure.update_layout(legend=legend, bargap=0.25, modebar_orientation="v")
     return finish(figure, title, change.summary, height=_HEIGHT, top=105)
 
 
@@ -135,7 +135,8 @@ def gate_figure(
     figure.update_layout(shapes=[line] if level is not None else [])
     height = 190 + 26 * len(strip.rows)
     legend = {"orientation": "h", "yref": "container", "y": 1 - 62 / height}
-    figure.update_layout(legend={**legend, "yanchor": "top", "x": 0})
+    legend |= {"yanchor": "top", "x": 0}
+    figure.update_layout(legend=legend, modebar_orientation="v")
     return finish(figure, title, strip.summary, height=height, top=100)
 
 
@@ -185,7 +186,7 @@ def dashboard_figure(
                 **at,
             )
     figure.update_xaxes(title="epoch")
-    figure.update_layout(legend=legend_above(560))
+    figure.update_layout(legend=legend_above(560), modebar_orientation="v")
     figure.update_annotations(font_size=12)
     return finish(figure, title, "", height=560, top=105)
 
@@ -272,5 +273,5 @@ def _add_bars(figure: go.Figure, shown: list[str], tables: dict[str, Any]) -> No
         axis.update(autorange="reversed", showticklabels=column == 0)
     figure.update_xaxes(
         range=[0, 1], title={"text": "probability", "font": {"size": 11}},
-        tickvals=[0, 0.5, 1], row=3,
+        tickvals=[0, 0.5, 1], ticktext=["0", "½", "1"], row=3,
     )  # fmt: skip

@@ -68,6 +68,11 @@ function render({ model, el }) {
   };
   model.on("change", draw);
   draw();
+  // Plotly draws before it has a place, 700 pixels wide, and then heeds the window's
+  // size alone: tell it when the place is there or changes.
+  const seen = new ResizeObserver(() => window.dispatchEvent(new Event("resize")));
+  seen.observe(el);
+  return () => seen.disconnect();
 }
 export default { render };
 """
