@@ -70,7 +70,12 @@ function render({ model, el }) {
   draw();
   // Plotly draws before it has a place, 700 pixels wide, and then heeds the window's
   // size alone: tell it when the place is there or changes.
-  const seen = new ResizeObserver(() => window.dispatchEvent(new Event("resize")));
+  const seen = new ResizeObserver(() => {
+    window.dispatchEvent(new Event("resize"));
+    // Arrow keys move sliders and lists here, not JupyterLab's selection of cells.
+    const output = el.closest(".jp-OutputArea-output");
+    if (output) output.setAttribute("data-lm-suppress-shortcuts", "true");
+  });
   seen.observe(el);
   return () => seen.disconnect();
 }
