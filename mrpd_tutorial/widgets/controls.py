@@ -70,14 +70,21 @@ function render({ model, el }) {
   draw();
   // Plotly draws before it has a place, 700 pixels wide, and then heeds the window's
   // size alone: tell it when the place is there or changes.
-  const seen = new ResizeObserver(() => {
-    window.dispatchEvent(new Event("resize"));
-    // Arrow keys move sliders and lists here, not JupyterLab's selection of cells.
-    const output = el.closest(".jp-OutputArea-output");
-    if (output) output.setAttribute("data-lm-suppress-shortcuts", "true");
-  });
+  const seen = new ResizeObserver(() => window.dispatchEvent(new Event("resize")));
   seen.observe(el);
-  return () => seen.disconnect();
+  // Arrow keys move sliders and lists here, not JupyterLab's selection of cells: the
+  // page's shortcuts must not see them, the control's own default does.
+  const keys = /^(Arrow|Page|Home|End)/;
+  const guard = (event) => {
+    const box = el.closest(".jp-OutputArea-output") || el.parentElement;
+    if (box && box.contains(event.target) && keys.test(event.key))
+      event.stopImmediatePropagation();
+  };
+  window.addEventListener("keydown", guard, true);
+  return () => {
+    seen.disconnect();
+    window.removeEventListener("keydown", guard, true);
+  };
 }
 export default { render };
 """
