@@ -13,7 +13,12 @@ import pytest
 import torch
 from fake_lab import clouds, fake_lab, quick
 
-from mrpd_tutorial.distill import DistillInterrupted, HardenedStudent, distill
+from mrpd_tutorial.distill import (
+    DistillInterrupted,
+    HardenedStudent,
+    StopRequested,
+    distill,
+)
 from mrpd_tutorial.distill.training import Training
 
 TRAIN, VAL = clouds("train", 16), clouds("val", 8, seed=1)
@@ -191,6 +196,25 @@ def test_ctrl_c_and_resume(finished, tmp_path, cache_dir, monkeypatch):
         run(None, cache_dir)
     monkeypatch.setattr(Training, "_epoch", train_epoch)
     run(tmp_path / "run", cache_dir)
+    assert contents(tmp_path / "run") == finished
+
+
+def test_a_watcher_sees_every_epoch_and_can_stop_and_go_on(
+    tmp_path, cache_dir, finished
+):
+    seen = []
+
+    def stop_after_two(history):
+        seen.append([row.pop("epoch") for row in history])  # it is given copies
+        if len(history) == 2:
+            raise StopRequested
+
+    with pytest.raises(DistillInterrupted, match=r"stopped after 2 of 4 epochs\. Call"):
+        run(tmp_path / "run", cache_dir, after_epoch=stop_after_two)
+    assert seen == [[], [1], [1, 2]]
+    lengths = []
+    run(tmp_path / "run", cache_dir, after_epoch=lambda h: lengths.append(len(h)))
+    assert lengths == [2, 3, 4], "first the epochs done before, then one at a time"
     assert contents(tmp_path / "run") == finished
 
 

@@ -10,7 +10,12 @@ from mrpd_tutorial.distill.config import TEACHERS, DistillConfig
 from mrpd_tutorial.distill.cost import InferenceCost, inference_cost
 from mrpd_tutorial.distill.folder import write_history
 from mrpd_tutorial.distill.hardened import HardenedStudent
-from mrpd_tutorial.distill.recipe import DistillInterrupted, DistillResult, distill
+from mrpd_tutorial.distill.recipe import (
+    DistillInterrupted,
+    DistillResult,
+    StopRequested,
+    distill,
+)
 
 __all__ = [
     "TEACHERS",
@@ -19,6 +24,7 @@ __all__ = [
     "DistillResult",
     "HardenedStudent",
     "InferenceCost",
+    "StopRequested",
     "distill",
     "inference_cost",
     "write_history",

@@ -1,6 +1,7 @@
 """Distil robust prompts: `distill(lab, train, val, DistillConfig.quick())`."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,15 @@ from mrpd_tutorial.distill.hardened import HardenedStudent
 from mrpd_tutorial.distill.training import Training, in_order
 from mrpd_tutorial.zoo import Lab
 
-__all__ = ["DistillInterrupted", "DistillResult", "distill"]
+__all__ = ["DistillInterrupted", "DistillResult", "StopRequested", "distill"]
+
+
+class StopRequested(Exception):
+    """Raised by the caller's `after_epoch`: end the distillation in good order."""
 
 
 class DistillInterrupted(KeyboardInterrupt):
-    """Ctrl-C during a distillation; the message says how to go on."""
+    """Ctrl-C or StopRequested in a distillation; the message says how to go on."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,6 +69,7 @@ def distill(
     resume: bool = True,
     overwrite: bool = False,
     use_cache: bool = True,
+    after_epoch: Callable[[list[dict[str, float]]], None] | None = None,
 ) -> DistillResult:
     """Distil three teachers into a few prompts of a frozen student.
 
@@ -89,6 +95,9 @@ def distill(
         use_cache: False computes attacked clouds anew for each epoch, tokens and
             teacher features for each batch, as a reference: the same result, many
             times slower.
+        after_epoch: called with the history (see DistillResult) when training starts,
+            with the epochs of an earlier call, and after each epoch, which is kept by
+            then. It may wait (a pause) and may raise StopRequested.
 
     Returns:
         The result; with out_dir also as files: prompts.safetensors
@@ -97,7 +106,7 @@ def distill(
     Raises:
         ValueError: if the inputs do not fit together, or out_dir holds another run.
         FileExistsError: if out_dir holds this run and resume is False.
-        DistillInterrupted: on Ctrl-C, after the last complete epoch was kept.
+        DistillInterrupted: on Ctrl-C or StopRequested; the last complete epoch is kept.
     """
     config = DistillConfig() if config is None else config
     _check_inputs(lab, train, val, config)
@@ -123,8 +132,8 @@ def distill(
     try:
         val_features = maker.make(val, teachers=False)
         train_features = maker.make(train, teachers=True)
-        training.run(train_features, val_features, progress)
-    except KeyboardInterrupt:
+        training.run(train_features, val_features, progress, after_epoch)
+    except (KeyboardInterrupt, StopRequested):
         done = f"stopped after {training.epoch} of {config.epochs} epochs."
         advice = "Nothing was kept: pass out_dir to be able to go on."
         if out_dir is not None:

@@ -1,7 +1,7 @@
 """The loop over epochs, and the state that outlives a kill."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -53,8 +53,15 @@ class Training:
         """How many epochs are complete."""
         return len(self.history)
 
-    def run(self, train: Features, val: Features, progress: bool) -> None:
-        """Train until the last epoch."""
+    def run(
+        self,
+        train: Features,
+        val: Features,
+        progress: bool,
+        after_epoch: Callable[[list[dict[str, float]]], None] | None = None,
+    ) -> None:
+        """Train until the last epoch; see `distill` for what after_epoch is told."""
+        tell = after_epoch or (lambda history: None)
         if not self.undefended:
             plain = self.objective.plain_text_features
             self.undefended = self._validate(val, plain, prompted=False)
@@ -67,6 +74,7 @@ class Training:
             total=self.config.epochs,
             disable=not progress,
         )
+        tell([dict(row) for row in self.history])
         with bar:
             for epoch in bar:
                 self._epoch(epoch, train, val)
@@ -75,6 +83,7 @@ class Training:
                     f"loss {row['loss']:.3f}, val {100 * row['val_clean']:.1f} % clean "
                     f"{100 * row['val_attacked']:.1f} % attacked"
                 )
+                tell([dict(row) for row in self.history])
 
     def _epoch(self, epoch: int, train: Features, val: Features) -> None:
         config = self.config

@@ -18,7 +18,13 @@ from mrpd_tutorial.plotting.clouds import (
     depth_map_figure,
 )
 from mrpd_tutorial.plotting.display import show, static_twin
+from mrpd_tutorial.plotting.explorer import (
+    dashboard_figure,
+    explorer_figure,
+    gate_figure,
+)
 from mrpd_tutorial.plotting.gallery import gallery_figure
+from mrpd_tutorial.plotting.open3d_live import open3d_window
 from mrpd_tutorial.plotting.open3d_view import open3d_image
 from mrpd_tutorial.plotting.robustness import (
     class_figure,
@@ -34,9 +40,13 @@ __all__ = [
     "cloud_figure",
     "cost_figure",
     "curve_figure",
+    "dashboard_figure",
     "depth_map_figure",
+    "explorer_figure",
     "gallery_figure",
+    "gate_figure",
     "open3d_image",
+    "open3d_window",
     "opinions_figure",
     "robustness_figure",
     "show",

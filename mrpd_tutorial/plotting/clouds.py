@@ -24,7 +24,7 @@ _CAMERA = {
     "eye": {"x": 0.85, "y": 0.65, "z": 1.75},
     "center": {"x": 0, "y": -0.12, "z": 0},
 }
-_WHERE = "(%{x:.3f}, %{y:.3f}, %{z:.3f})"
+WHERE = "(%{x:.3f}, %{y:.3f}, %{z:.3f})"
 
 
 def cloud_figure(
@@ -44,8 +44,8 @@ def cloud_figure(
     """
     cloud = as_cloud(points, "points")
     values = common.height_or_values(cloud, colour)
-    figure = go.Figure(_scatter(cloud, values, colour_label, "Viridis"))
-    figure.update_layout(scene=_scene(cloud))
+    figure = go.Figure(scatter(cloud, values, colour_label, "Viridis"))
+    figure.update_layout(scene=scene(cloud))
     return finish(figure, title, f"N = {len(cloud)} points", height=460)
 
 
@@ -69,20 +69,19 @@ def attack_figure(
         subplot_titles=["clean", "attacked", "displacement"],
         horizontal_spacing=0.01,
     )
-    scene = _scene(np.concatenate([clean, attacked]))
     for column, (cloud, name) in enumerate([(clean, "clean"), (attacked, "attacked")]):
         trace = go.Scatter3d(
-            **_xyz(cloud),
+            **xyz(cloud),
             mode="markers",
             showlegend=False,
             marker={"size": 2, "color": CLEAN_ATTACKED[name]},
-            hovertemplate=_WHERE + "<extra></extra>",
+            hovertemplate=WHERE + "<extra></extra>",
         )
         figure.add_trace(trace, 1, column + 1)
-    moved = _scatter(attacked, lengths, "moved by (radius = 1)", "Cividis", size=2)
+    moved = scatter(attacked, lengths, "moved by (radius = 1)", "Cividis", size=2)
     moved.marker.update(cmin=0, cmax=eps or max(float(lengths.max()), 1e-6))
     figure.add_trace(moved, 1, 3)
-    figure.update_scenes(scene)
+    figure.update_scenes(scene(np.concatenate([clean, attacked])))
     return finish(figure, title, common.attack_summary(lengths), height=400, top=95)
 
 
@@ -129,15 +128,17 @@ def depth_map_figure(
     return finish(figure, title, subtitle, height=100 + 190 * len(rows), top=95)
 
 
-def _xyz(cloud: np.ndarray) -> dict[str, np.ndarray]:
+def xyz(cloud: np.ndarray) -> dict[str, np.ndarray]:
+    """A cloud's coordinates as a trace takes them."""
     return {"x": cloud[:, 0], "y": cloud[:, 1], "z": cloud[:, 2]}
 
 
-def _scatter(
+def scatter(
     cloud: np.ndarray, values: np.ndarray, label: str, scale: str, size: float = 2.5
 ) -> go.Scatter3d:
+    """Dots coloured by a number each."""
     return go.Scatter3d(
-        **_xyz(cloud),
+        **xyz(cloud),
         mode="markers",
         showlegend=False,
         marker={
@@ -146,11 +147,11 @@ def _scatter(
             "colorscale": scale,
             "colorbar": {"title": {"text": label, "side": "right"}, "thickness": 12},
         },
-        hovertemplate=_WHERE + ": %{marker.color:.3f}<extra></extra>",
+        hovertemplate=WHERE + ": %{marker.color:.3f}<extra></extra>",
     )
 
 
-def _scene(cloud: np.ndarray) -> dict[str, Any]:
+def scene(cloud: np.ndarray) -> dict[str, Any]:
     """Equal aspect: the same range on all three axes, wide enough for the cloud."""
     reach = max(1.0, float(np.abs(cloud).max())) * 1.02
     axis = {

@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 from mrpd_tutorial.plotting import (
     static,
     static_charts,
+    static_explorer,
     static_gallery,
     static_robustness,
 )
 
 __all__ = ["show", "static_twin"]
 
-_TWINS = (static, static_gallery, static_charts, static_robustness)
+_TWINS = (static, static_gallery, static_charts, static_robustness, static_explorer)
 
 
 def static_twin(make_figure: Callable[..., go.Figure]) -> Callable[..., Figure]:

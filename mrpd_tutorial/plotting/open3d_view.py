@@ -56,7 +56,7 @@ def open3d_image(
         return "Open3D is not installed: pip install open3d (or open3d-cpu on Linux)."
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "cloud.npz", Path(folder) / "image.npy"
-        np.savez(source, points=cloud, colours=_viridis(cloud[:, 1]))
+        np.savez(source, points=cloud, colours=height_colours(cloud))
         command = [sys.executable, "-c", _SCRIPT, source, target, width, height]
         try:
             run = subprocess.run(
@@ -77,8 +77,10 @@ def open3d_image(
         return np.load(target)[..., :3]
 
 
-def _viridis(values: np.ndarray) -> np.ndarray:
+def height_colours(cloud: np.ndarray) -> np.ndarray:
+    """(N, 3) colours in 0..1 of a cloud's points, by height."""
     from matplotlib import colormaps
 
+    values = cloud[:, 1]
     span = max(float(np.ptp(values)), 1e-6)
     return colormaps["viridis"]((values - values.min()) / span)[:, :3]

@@ -74,7 +74,7 @@ def depth_map_figure(
     axes = figure.subplots(len(rows), views, squeeze=False)
     for row, (name, maps, is_difference) in enumerate(rows):
         for view in range(views):
-            drawn = _draw_map(axes[row, view], maps[view], is_difference)
+            drawn = draw_map(axes[row, view], maps[view], is_difference)
             if row == 0:
                 axes[row, view].set_title(names[view], fontsize=9)
         axes[row, 0].set_ylabel(name, fontsize=9)
@@ -120,7 +120,8 @@ def draw_cloud(axes: Axes, cloud: np.ndarray, reach: float = 0.0, **style: Any) 
     return dots
 
 
-def _draw_map(axes: Axes, depth_map: np.ndarray, is_difference: bool) -> AxesImage:
+def draw_map(axes: Axes, depth_map: np.ndarray, is_difference: bool) -> AxesImage:
+    """Draw one depth map, or a difference of two; returns it, for a colour bar."""
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_color("#dddddd")

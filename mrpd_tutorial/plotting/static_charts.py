@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from mrpd_tutorial.plotting import common, palette
@@ -56,7 +56,7 @@ def training_curves(history: Sequence[Mapping[str, Any]], *, title: str = "") ->
     figure = new_figure(9.6, 3.4, title, "")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (name, unit, curves) in zip(axes, panels, strict=True):
-        _lines(axis, curves)
+        draw_lines(axis, curves)
         axis.set_title(name, fontsize=10)
         axis.set(xlabel="epoch", ylabel=unit)
         axis.set_ylim(bottom=0, top=1.03 if unit == "share" else None)
@@ -70,7 +70,7 @@ def weight_curves(
     """The static twin of `charts.weight_curves`; the same arguments."""
     figure = new_figure(6.4, 3.6, title, "")
     axes = figure.subplots()
-    _lines(axes, common.series(history, "weight_"))
+    draw_lines(axes, common.series(history, "weight_"))
     label = f"largest possible, at the floor λ = {floor:g}"
     axes.axhline(math.exp(-floor), color=GREY, linestyle=":", label=label)
     axes.set(xlabel="epoch", ylabel="weight 1/σ²")
@@ -142,7 +142,9 @@ def curve_figure(
     return figure
 
 
-def _lines(axes: Axes, curves: Mapping[str, tuple[list[float], list[float]]]) -> None:
+def draw_lines(
+    axes: Axes, curves: Mapping[str, tuple[list[float], list[float]]]
+) -> None:
     for name, (epochs, values) in curves.items():
         axes.plot(
             epochs, values, label=name, color=palette.curve_colour(name),
@@ -160,7 +162,7 @@ def plain(axes: Axes, grid: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+def legend_below(figure: FigureBase, axes: Axes, columns: int) -> None:
     """One legend for the figure, outside of its axes."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
