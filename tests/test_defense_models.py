@@ -20,7 +20,7 @@ from mrpd_tutorial.defenses import (
 )
 from mrpd_tutorial.defenses.point_cut_mix import match_points
 from mrpd_tutorial.distill import inference_cost
-from mrpd_tutorial.geometry import normalise
+from mrpd_tutorial.geometry import farthest_point_sampling, normalise
 from mrpd_tutorial.models.pu_net import PUNet, repulsion_loss
 from mrpd_tutorial.models.third_party import load_dup_net
 from mrpd_tutorial.runtime import generator
@@ -111,7 +111,7 @@ def test_pu_net_is_what_the_paper_describes(changes):
 
 
 def test_gradients_through_dup_net_match_finite_differences():
-    defense = DUPNet(upsampler=small_net(torch.float64), sor=SOR())
+    defense = DUPNet(upsampler=small_net(torch.float64), sor=SOR(), resample=False)
     points = normalise(clouds(1, 24, seed=4)).double().requires_grad_(True)
     assert torch.autograd.gradcheck(
         defense, points, eps=1e-6, atol=1e-5, fast_mode=True
@@ -125,16 +125,31 @@ def test_gradients_through_dup_net_match_finite_differences():
 def test_dup_net_upsamples_what_sor_keeps():
     network = small_net()
     points = normalise(clouds(3, 40))
-    defense = DUPNet(upsampler=network)
+    defense = DUPNet(upsampler=network, resample=False)
     assert torch.equal(defense(points), network(SOR()(points)))
     assert torch.equal(defense(points), defense(points)) and not defense.is_random
-    plain = DUPNet(upsampler=network, sor=None)
+    plain = DUPNet(upsampler=network, sor=None, resample=False)
     assert torch.equal(plain(points), network(points))
     assert (defense.sor.k, defense.sor.alpha) == (2, 1.1)
     defended = Defended(TinyPointNet().eval(), defense)
     assert {id(p) for p in network.parameters()} <= {
         id(p) for p in defended.parameters()
     }
+
+
+def test_dup_net_hands_on_as_many_points_as_came():
+    network = small_net()
+    points = normalise(clouds(2, 40)).requires_grad_()
+    dense = network(SOR()(points))
+    resampled = DUPNet(upsampler=network)(points)
+    assert resampled.shape == points.shape
+    chosen = farthest_point_sampling(dense.detach(), 40)
+    for row in range(2):
+        torch.testing.assert_close(resampled[row], dense[row, chosen[row]])
+    (gradient,) = torch.autograd.grad(resampled.square().sum(), points)
+    assert (gradient != 0).any()
+    fewer = DUPNet(upsampler=lambda points: points[:, :10], sor=None)
+    assert fewer(points).shape == (2, 10, 3)
 
 
 def test_a_defense_is_attacked_through_and_its_cost_is_measured():
@@ -145,7 +160,9 @@ def test_a_defense_is_attacked_through_and_its_cost_is_measured():
         labels = defended(points).argmax(1)
         result = PGD(eps=0.5, steps=8)(defended, points, labels)
         assert result.success.any() and not result.idle_steps.any()
-    cost = inference_cost(Defended(model, DUPNet(upsampler=small_net())), points, 1)
+    cost = inference_cost(
+        Defended(model, DUPNet(upsampler=small_net(), resample=False)), points, 1
+    )
     alone = inference_cost(model, points, 1)
     assert cost.multiply_adds_per_cloud > 5 * alone.multiply_adds_per_cloud
     assert cost.seconds_per_cloud > 0

@@ -8,7 +8,7 @@ from mrpd_tutorial.defenses import DUPNet
 from mrpd_tutorial.geometry import chamfer_distance, knn
 from mrpd_tutorial.models import load_auto_encoder
 from mrpd_tutorial.runtime import generator
-from mrpd_tutorial.zoo import tiny_folder
+from mrpd_tutorial.zoo import load_lab, tiny_folder
 from mrpd_tutorial.zoo_victims import load_victim
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -51,7 +51,7 @@ def test_dup_net_draws_the_surface_four_times_as_densely(objects):
     sparse = dense[:, :1024]
     sparse = sparse + 0.02 * torch.randn(sparse.shape, generator=generator(0))
     with torch.no_grad():
-        drawn = DUPNet()(sparse)
+        drawn = DUPNet(resample=False)(sparse)
     assert drawn.shape == (len(dense), 4096, 3)
     off = {
         name: knn(points, dense, 1)[0].mean()
@@ -63,6 +63,17 @@ def test_dup_net_draws_the_surface_four_times_as_densely(objects):
     }
     assert holes["drawn"] < holes["given"]  # it fills
     assert off["drawn"] < 1.5 * off["given"]  # and stays where the surface is
+
+
+def test_the_student_still_knows_what_dup_net_hands_on(objects):
+    student = load_lab("tiny").classifiers(objects.class_names)["student"]
+    clean = objects.subsample_points(1024).points
+    with torch.no_grad():
+        before, after = (
+            int((student(points).argmax(1) == objects.labels).sum())
+            for points in (clean, DUPNet()(clean))
+        )
+    assert after >= before - 3  # of 12; on all 4,096 points hardly any would be left
 
 
 def test_every_file_is_small_and_has_its_card():

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from mrpd_tutorial.checks import check_points
 from mrpd_tutorial.defenses.base import Defense
 from mrpd_tutorial.defenses.removal import SOR
+from mrpd_tutorial.geometry import farthest_point_sampling
 
 __all__ = ["DUPNet"]
 
 
 class DUPNet(nn.Module, Defense):
-    """Statistical outlier removal, then PU-Net: (B, N, 3) -> (B, 4 N, 3).
+    """Statistical outlier removal, then PU-Net from N to 4 N points.
 
     Implements Zhou et al. 2019 [arXiv 1812.11017]: SOR with k 2 and alpha 1.1, PU-Net
     [arXiv 1801.06761] from 1024 to 4096 points. Public code repeats random ones of the
@@ -31,13 +32,18 @@ class DUPNet(nn.Module, Defense):
             takes the small PU-Net that was trained here on procedural shapes (its card
             says so; it is not the published one).
         sor: the removal in front; None leaves it out.
+        resample: hand on as many points as came in, by farthest point sampling, so that
+            encoders that group neighbours see the density they were trained on: the
+            tiny lab's student names 4,096 points hardly better than by chance. False
+            hands on all 4 N, as published.
 
     Raises:
         ValueError: if no upsampler is given and there is no trained one here.
 
     Example:
         >>> import torch
-        >>> twice = DUPNet(upsampler=lambda points: points.repeat(1, 2, 1))
+        >>> repeat = lambda points: points.repeat(1, 2, 1)
+        >>> twice = DUPNet(upsampler=repeat, resample=False)
         >>> twice(torch.randn(1, 32, 3)).shape
         torch.Size([1, 64, 3])
     """
@@ -47,6 +53,7 @@ class DUPNet(nn.Module, Defense):
         *,
         upsampler: Callable[[Tensor], Tensor] | None = None,
         sor: SOR | None = SOR(),  # noqa: B008 (frozen)
+        resample: bool = True,
     ) -> None:
         super().__init__()
         if upsampler is None:
@@ -56,10 +63,11 @@ class DUPNet(nn.Module, Defense):
             upsampler = load_pu_net()
         self.upsampler = upsampler
         self.sor = sor
+        self.resample = resample
 
     @classmethod
     def released(cls, path: str | os.PathLike) -> "DUPNet":
-        """With IF-Defense's published weights, and SOR as in its code.
+        """With IF-Defense's published weights, SOR and number of points.
 
         Args:
             path: `dupnet_pu-in_1024-up_4.pth`; see `load_dup_net`.
@@ -69,7 +77,7 @@ class DUPNet(nn.Module, Defense):
         """
         from mrpd_tutorial.models.third_party import load_dup_net
 
-        return cls(upsampler=load_dup_net(path), sor=SOR(squared=True))
+        return cls(upsampler=load_dup_net(path), sor=SOR(squared=True), resample=False)
 
     def forward(self, points: Tensor) -> Float[Tensor, "B M 3"]:
         """Remove outliers and upsample.
@@ -78,10 +86,14 @@ class DUPNet(nn.Module, Defense):
             points: (B, N, 3) in the unit sphere; 1024 is what networks are trained on.
 
         Returns:
-            (B, M, 3), four times as many with the networks here.
+            (B, N, 3), or with resample=False as many as the upsampler makes: 4 N.
 
         Raises:
             ValueError: on clouds of another shape, with NaN, or of too few points.
         """
         check_points(points)
-        return self.upsampler(points if self.sor is None else self.sor(points))
+        dense = self.upsampler(points if self.sor is None else self.sor(points))
+        if not self.resample or dense.shape[1] <= points.shape[1]:
+            return dense
+        chosen = farthest_point_sampling(dense.detach(), points.shape[1])  # (B, N)
+        return dense.gather(1, chosen[..., None].expand(-1, -1, 3))
