@@ -30,7 +30,7 @@ from mrpd_tutorial.runtime import environment_summary, generator, tune_allocator
 from mrpd_tutorial.zoo import save_module, tiny_folder
 
 FAMILIES = {"pointnet": PointNet, "dgcnn": DGCNN}
-EPOCHS = {"pointnet": 14, "dgcnn": 5}  # 15 and about 50 minutes on one core
+EPOCHS = {"pointnet": 14, "dgcnn": 5}  # 17 and 34 minutes on one core
 
 
 def load_parts(args: argparse.Namespace, split: str) -> list[PointDataset]:
