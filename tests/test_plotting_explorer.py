@@ -155,3 +155,11 @@ def test_where_the_window_fails_the_picture_comes(monkeypatch):
     picture = np.zeros((2, 2, 3), dtype=np.uint8)
     monkeypatch.setattr(open3d_live, "open3d_image", lambda *args: picture)
     assert plotting.open3d_window(CLOUD) is picture
+
+
+def test_values_that_are_not_there_yet_are_no_nan():
+    keys = [f"{kind}_text" for kind in ("loss", "pass", "weight")]
+    row = {"epoch": 1, **dict.fromkeys([*keys, "val_clean", "val_attacked"], math.nan)}
+    figure = plotting.dashboard_figure([row])
+    values = [value for trace in figure.data for value in trace.y]
+    assert values and not any(isinstance(value, float) for value in values)

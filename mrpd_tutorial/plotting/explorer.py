@@ -161,7 +161,7 @@ def dashboard_figure(
         for name, (epochs, values) in curves.items():
             line = go.Scatter(
                 x=epochs,
-                y=values,
+                y=[None if math.isnan(v) else v for v in values],  # JSON has no NaN
                 name=name,
                 legendgroup=name,
                 showlegend=name not in named,
