@@ -4,6 +4,8 @@ The paper's gate is `confidence_gate`; `released_gate` is the released code's. T
 others are alternatives to measure it against.
 """
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -127,9 +129,8 @@ def threshold_gate(
         ValueError: if shapes, types, devices or ranges do not fit.
     """
     check_between("level", level, 0, 1)
-    return soft_gate(reference_features, class_text_features, labels, temperature) >= (
-        level
-    )
+    own = soft_gate(reference_features, class_text_features, labels, temperature)
+    return own >= level
 
 
 def entropy_gate(
@@ -168,8 +169,8 @@ def entropy_gate(
     with torch.no_grad():
         logs = _log_probabilities(reference_features, class_text_features, temperature)
         entropy = -(logs.exp() * logs).sum(1)  # (B,)
-    count = torch.tensor(float(len(class_text_features)), dtype=entropy.dtype)
-    return entropy <= level * count.log().to(entropy.device) * (1 + 1e-6)  # rounding
+    most = math.log(len(class_text_features))
+    return entropy <= level * most * (1 + 1e-6)  # rounding
 
 
 def soft_gate(

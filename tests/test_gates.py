@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch.nn import functional as F
+from unit_features import draw_labels, unit
 
 from mrpd_tutorial.gates import (
     confidence_gate,
@@ -14,16 +15,6 @@ from mrpd_tutorial.gates import (
     threshold_gate,
 )
 from mrpd_tutorial.losses import gated_contrastive_loss
-from mrpd_tutorial.runtime import generator
-
-
-def unit(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32):
-    drawn = torch.randn(*shape, generator=generator(seed), dtype=dtype)
-    return F.normalize(drawn, dim=-1)
-
-
-def draw_labels(count: int, classes: int, seed: int = 0):
-    return torch.randint(classes, (count,), generator=generator(seed))
 
 
 def slow_gate(reference, texts, labels, k, temperature):

@@ -4,36 +4,12 @@ import math
 
 import pytest
 import torch
-from torch.nn import functional as F
+from unit_features import draw_labels, unit
 
 from mrpd_tutorial.gates import confidence_gate
 from mrpd_tutorial.losses import UncertaintyWeights, gated_contrastive_loss
-from mrpd_tutorial.runtime import generator
 
 
-def unit(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32):
-    drawn = torch.randn(*shape, generator=generator(seed), dtype=dtype)
-    return F.normalize(drawn, dim=-1)
-
-
-def draw_labels(count: int, classes: int, seed: int = 0):
-    return torch.randint(classes, (count,), generator=generator(seed))
-
-
-def slow_gate(reference, texts, labels, k, temperature):
-    """Eqs. 5-6, one number at a time."""
-    passed = []
-    for row, label in zip(reference.tolist(), labels.tolist(), strict=True):
-        logits = [
-            sum(a * b for a, b in zip(row, text, strict=True)) / temperature
-            for text in texts.tolist()
-        ]
-        best = sorted(range(len(logits)), key=lambda c: (-logits[c], c))[:k]
-        passed.append(label in best)
-    return torch.tensor(passed)
-
-
-@pytest.mark.parametrize("k", [1, 2, 5, 7])
 def slow_contrastive(student, reference, gate, temperature):
     """Eq. 7, one number at a time, log-sum-exp by hand."""
     rows = [i for i, passed in enumerate(gate.tolist()) if passed]

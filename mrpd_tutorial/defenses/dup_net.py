@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mrpd_tutorial.checks import check_points
 from mrpd_tutorial.defenses.base import Defense
 from mrpd_tutorial.defenses.removal import SOR
-from mrpd_tutorial.geometry import farthest_point_sampling
+from mrpd_tutorial.geometry import farthest_point_sampling, gather_points
 
 __all__ = ["DUPNet"]
 
@@ -96,4 +96,4 @@ class DUPNet(nn.Module, Defense):
         if not self.resample or dense.shape[1] <= points.shape[1]:
             return dense
         chosen = farthest_point_sampling(dense.detach(), points.shape[1])  # (B, N)
-        return dense.gather(1, chosen[..., None].expand(-1, -1, 3))
+        return gather_points(dense, chosen)

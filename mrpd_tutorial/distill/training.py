@@ -250,8 +250,13 @@ def in_order(
     return [{name: row[name] for name in columns} for row in history]
 
 
-def learning_rate(config: DistillConfig, epoch: int) -> float:
-    """The cosine of [SGDR, arXiv 1608.03983] without restarts, for epoch 0, 1, ..."""
+def learning_rate(config: Any, epoch: int) -> float:
+    """The cosine of [SGDR, arXiv 1608.03983] without restarts, for epoch 0, 1, ...
+
+    Args:
+        config: with learning_rate, final_learning_rate and epochs.
+        epoch: from 0.
+    """
     low, high = config.final_learning_rate, config.learning_rate
     return low + (high - low) * (1 + math.cos(math.pi * epoch / config.epochs)) / 2
 

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from mrpd_tutorial.plotting import common, palette
-from mrpd_tutorial.plotting.layout import finish, legend_above
+from mrpd_tutorial.plotting.layout import finish, legend_above, opinion_bars
 from mrpd_tutorial.plotting.palette import CLEAN_ATTACKED, GREY, THREAT_MODELS
 
 __all__ = [
@@ -44,16 +44,7 @@ def opinions_figure(
     )  # fmt: skip
     for column, table in enumerate(tables.values()):
         for row, (name, colour) in enumerate(CLEAN_ATTACKED.items()):
-            bars = go.Bar(
-                y=shown,
-                x=table[row],
-                name=name,
-                orientation="h",
-                marker_color=colour,
-                legendgroup=name,
-                showlegend=column == 0,
-                hovertemplate=f"{name}: %{{x:.1%}}<extra>%{{y}}</extra>",
-            )
+            bars = opinion_bars(shown, table[row], name, colour, column == 0)
             figure.add_trace(bars, 1, column + 1)
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(range=[0, 1], title="probability", tickvals=[0, 0.5, 1])

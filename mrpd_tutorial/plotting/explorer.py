@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from mrpd_tutorial.plotting import clouds, common, explorer_data, palette
-from mrpd_tutorial.plotting.layout import finish, legend_above
+from mrpd_tutorial.plotting.layout import finish, legend_above, opinion_bars
 from mrpd_tutorial.plotting.palette import CLEAN_ATTACKED
 
 __all__ = ["dashboard_figure", "explorer_figure", "gate_figure"]
@@ -258,16 +258,7 @@ def _add_maps(figure: go.Figure, maps: list) -> None:
 def _add_bars(figure: go.Figure, shown: list[str], tables: dict[str, Any]) -> None:
     for column, table in enumerate(tables.values()):
         for row, (name, colour) in enumerate(CLEAN_ATTACKED.items()):
-            bars = go.Bar(
-                y=shown,
-                x=table[row],
-                name=name,
-                orientation="h",
-                marker_color=colour,
-                legendgroup=name,
-                showlegend=column == 0,
-                hovertemplate=f"{name}: %{{x:.1%}}<extra>%{{y}}</extra>",
-            )
+            bars = opinion_bars(shown, table[row], name, colour, column == 0)
             figure.add_trace(bars, 3, 1 + column * _COLUMNS // len(tables))
     for column, axis in enumerate(figure.select_yaxes(row=3)):
         axis.update(autorange="reversed", showticklabels=column == 0)

@@ -1,10 +1,11 @@
 """The look all interactive figures share."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
-__all__ = ["finish", "legend_above"]
+__all__ = ["finish", "legend_above", "opinion_bars"]
 
 _FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#222222"}
 
@@ -42,3 +43,19 @@ def legend_above(height: int) -> dict[str, Any]:
     """
     y = 1 - 58 / height
     return {"orientation": "h", "yref": "container", "y": y, "yanchor": "top", "x": 0}
+
+
+def opinion_bars(
+    shown: Sequence[str], chances: Any, name: str, colour: str, in_legend: bool
+) -> go.Bar:
+    """One model's probabilities of the classes shown, on clean or attacked clouds."""
+    return go.Bar(
+        y=shown,
+        x=chances,
+        name=name,
+        orientation="h",
+        marker_color=colour,
+        legendgroup=name,
+        showlegend=in_legend,
+        hovertemplate=f"{name}: %{{x:.1%}}<extra>%{{y}}</extra>",
+    )

@@ -145,6 +145,7 @@ def curve_figure(
 def draw_lines(
     axes: Axes, curves: Mapping[str, tuple[list[float], list[float]]]
 ) -> None:
+    """One line for each curve (epochs, values), over whole epochs."""
     for name, (epochs, values) in curves.items():
         axes.plot(
             epochs, values, label=name, color=palette.curve_colour(name),

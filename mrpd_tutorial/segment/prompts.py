@@ -1,6 +1,5 @@
 """Prompts for a frozen segmenter, taught point by point."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +9,7 @@ from torch.nn import functional as F
 
 from mrpd_tutorial.checks import check_between
 from mrpd_tutorial.data import PointDataset
+from mrpd_tutorial.distill.training import learning_rate
 from mrpd_tutorial.losses import UncertaintyWeights
 from mrpd_tutorial.runtime import generator
 from mrpd_tutorial.segment.config import SegmentConfig
@@ -160,7 +160,7 @@ class _Lesson:
         history = []
         for epoch in range(config.epochs):
             for group in optimizer.param_groups:
-                group["lr"] = self._learning_rate(epoch)
+                group["lr"] = learning_rate(config, epoch)
             attacked = {
                 "mixed": coins ^ bool(epoch % 2),
                 "clean": torch.zeros_like(coins),
@@ -229,8 +229,3 @@ class _Lesson:
         if answer is not None and taught is not None:
             taught[attacked] = answer
         return below, taught
-
-    def _learning_rate(self, epoch: int) -> float:
-        first, last = self.config.learning_rate, self.config.final_learning_rate
-        wave = (1 + math.cos(math.pi * epoch / self.config.epochs)) / 2
-        return last + (first - last) * wave
