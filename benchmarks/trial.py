@@ -11,9 +11,11 @@ results/trial_DATA.json and .md from the cells that are there. Without --data it
 `objects`, which travels with the package.
 
 Settings of the prompts were chosen on val; test clouds are for measuring alone.
-Iterations are fewer than published: `curve`, another part, shows on val what more of
-them would do. `protocol`, the last, measures what each choice of the released
-evaluation is worth, into results/protocol_DATA.json and .md.
+Other parts: `costly` attacks through DUP-Net, a step of which takes ten times one
+through the student, on fewer clouds (`attack` would take all). Iterations are fewer
+than published: `curve` shows on val what more of them would do. `protocol` measures
+what each choice of the released evaluation is worth, into results/protocol_DATA.json
+and .md.
 """
 
 import argparse
@@ -65,7 +67,7 @@ from mrpd_tutorial.zoo_victims import load_victim
 
 # Per point, of PGD and PointAutoAttack: the usual budget, and a smaller one.
 EPS, SMALL_EPS = 0.05, 0.01
-UNDEFENDED = "no defense"
+UNDEFENDED, COSTLY = "no defense", "DUP-Net"
 # What a few hundred clouds need in place of the paper's schedule.
 SCHEDULE = ("epochs", "batch_size", "learning_rate", "final_learning_rate")
 
@@ -153,7 +155,7 @@ def models(args: argparse.Namespace, lab: Lab, clouds: PointDataset) -> dict:
         "SOR": Defended(student, SOR.released()),
     }
     dup_net = DUPNet.released(args.dup_net) if args.dup_net else DUPNet()
-    found["DUP-Net"] = Defended(student, dup_net)
+    found[COSTLY] = Defended(student, dup_net)
     path = args.out / "runs" / "head.safetensors"
     if path.exists():
         head, (tensors, _) = new_head(lab, clouds), load_tensors(path)
@@ -232,11 +234,30 @@ def attack(args: argparse.Namespace, lab: Lab) -> None:
         )
 
 
+def costly(args: argparse.Namespace, lab: Lab) -> None:
+    """Measure the adaptive cells of DUP-Net on fewer clouds, of all classes."""
+    clouds = data(args, "test")
+    judged = {COSTLY: models(args, lab, clouds)[COSTLY]}
+    for group, chosen in groups(args.steps).items():
+        if args.groups and group not in args.groups:
+            continue
+        sweep(
+            judged,
+            clouds.limit(args.costly_clouds, seed=0),
+            chosen,
+            folder=args.out / f"steps_{args.steps}" / f"{group}_costly",
+            batch_size=16,
+            eot_samples=4,
+            threat_models=("adaptive",),
+        )
+
+
 def curve(args: argparse.Namespace, lab: Lab) -> None:
     """Accuracy left by more and more updates, on val: what few of them cost."""
     clouds = data(args, "val").limit(args.curve_clouds, seed=0)
     judged = models(args, lab, clouds)
-    shown = {name: judged[name] for name in (UNDEFENDED, *recipes()) if name in judged}
+    wanted = args.only or (UNDEFENDED, *recipes())
+    shown = {name: judged[name] for name in wanted if name in judged}
     for steps in (5, 10, 20, 40, 80, 160):
         path = args.out / "curve" / f"{steps}.json"
         if path.exists():
@@ -279,11 +300,13 @@ def protocol(args: argparse.Namespace, lab: Lab) -> None:
 
 def card(args: argparse.Namespace) -> None:
     """Write what is there into results/: a JSON card, and its tables as Markdown."""
-    parts = {}
-    for part in groups(args.steps):
+    parts, found = {}, set()
+    for part in (g + end for g in groups(args.steps) for end in ("", "_costly")):
         folder = args.out / f"steps_{args.steps}" / part
         if (folder / "sweep.json").exists():
             parts[part] = Sweep.load(folder)
+            found |= {without_digest(p.name) for p in folder.glob("cells/*.json")}
+    wanted = {without_digest(name) for part in parts.values() for name in part.missing}
     if not parts:
         raise SystemExit(f"{args.out} holds no cells: run the part `attack` first.")
     runs = {}
@@ -300,7 +323,7 @@ def card(args: argparse.Namespace) -> None:
         {
             "kind": "trial",
             "steps": args.steps,
-            "missing_cells": sum(len(part.missing) for part in parts.values()),
+            "missing_cells": len(wanted - found),
             "plans": {name: part.card["config"] for name, part in parts.items()},
             "runs": runs,
             "rows": [{k: v for k, v in row.items() if v is not None} for row in rows],
@@ -319,11 +342,16 @@ def tables(found: dict) -> str:
     """Accuracy in % by model and attack, one table for each threat model."""
     rows, lines = found["rows"], []
     shown = list(dict.fromkeys(row["model"] for row in rows))
-    clean = {row["model"]: row for row in rows if row["threat_model"] == "clean"}
-    total = next(iter(clean.values()))["n"]
+    total = max(row["n"] for row in rows)
+    clean = {
+        row["model"]: row
+        for row in rows
+        if row["threat_model"] == "clean" and row["n"] == total
+    }
     for threat in ("adaptive", "static", "transfer"):
         cells = {
-            (row["model"], row["attack"]): 100 * row["accuracy"]
+            (row["model"], row["attack"]): f"{100 * row['accuracy']:.1f}"
+            + (f" (n = {row['n']})" if row["n"] < total else "")
             for row in rows
             if row["threat_model"] == threat
         }
@@ -335,14 +363,17 @@ def tables(found: dict) -> str:
         lines += ["|---" * (len(columns) + 2) + "|"]
         for model in shown:
             values = [f"{100 * clean[model]['accuracy']:.1f}"]
-            for column in columns:
-                value = cells.get((model, column))
-                values.append("" if value is None else f"{value:.1f}")
+            values += [cells.get((model, column), "") for column in columns]
             lines.append(f"| {model} | " + " | ".join(values) + " |")
         lines.append("")
     if found["missing_cells"]:
         lines += [f"{found['missing_cells']} cells are not measured yet.", ""]
     return "\n".join([*lines, *(f"- {note}" for note in dict.fromkeys(found["notes"]))])
+
+
+def without_digest(name: str) -> str:
+    """A cell's file name up to the digest of its settings."""
+    return name.rsplit("--", 1)[0]
 
 
 def slug(name: str) -> str:
@@ -352,7 +383,7 @@ def slug(name: str) -> str:
 
 def main() -> None:
     """Read the command line and run one part."""
-    parts = {"train": train, "attack": attack, "curve": curve, "protocol": protocol}
+    parts = {f.__name__: f for f in (train, attack, costly, curve, protocol)}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=(*parts, "card"))
     parser.add_argument("--out", type=Path, default=Path("build/trial"))
@@ -363,6 +394,7 @@ def main() -> None:
     parser.add_argument("--val", type=int, help="at most so many clouds of val")
     parser.add_argument("--test", type=int, help="at most so many clouds of test")
     parser.add_argument("--dup-net", help="DUP-Net's published weights; else ours")
+    parser.add_argument("--costly-clouds", type=int, default=80)
     parser.add_argument("--curve-clouds", type=int, default=80)
     parser.add_argument("--protocol-clouds", type=int, default=80)
     parser.add_argument("--steps", type=int, default=20, help="updates of an attack")
