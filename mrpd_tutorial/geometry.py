@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mrpd_tutorial.checks import check_between, check_points, check_same_device
+from mrpd_tutorial.nearest import nearest_both_ways, nearest_indices
 
 __all__ = [
     "chamfer_distance",
@@ -16,9 +17,6 @@ __all__ = [
     "normalise",
     "pairwise_squared_distances",
 ]
-
-# Distances between all points are computed for so many pairs at once (64 MiB).
-_PAIRS = 2**24
 
 
 def normalise(points: Tensor) -> Float[Tensor, "B N 3"]:
@@ -85,17 +83,10 @@ def knn(
     check_points(points)
     check_same_device(query=query, points=points)
     check_between("k", k, 1, points.shape[1])
-    found = [
-        torch.topk(pairwise_squared_distances(rows, points), k, dim=-1, largest=False)
-        for rows in _tiles(query, points)
-    ]
-    distances, indices = zip(*found, strict=True)
-    return torch.cat(distances, dim=1), torch.cat(indices, dim=1)
-
-
-def _tiles(a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
-    """Points of a (B, N, 3) in parts (B, n, 3) with at most _PAIRS pairs with b."""
-    return a.split(max(1, _PAIRS // (len(a) * b.shape[1])), dim=1)
+    indices, _ = nearest_indices(query, points, k)
+    # As differences: exact near 0, and differentiable.
+    offsets = gather_points(points, indices) - query[:, :, None]  # (B, M, k, 3)
+    return offsets.square().sum(-1), indices
 
 
 def knn_smoothness(
@@ -188,21 +179,6 @@ def gather_points(points: Tensor, indices: Tensor) -> Tensor:
     return points.gather(1, flat).reshape(*indices.shape, dim)
 
 
-def _nearest_both_ways(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    to_b, offset = [], 0
-    closest = b.new_full(b.shape[:2], torch.inf)
-    to_a = torch.zeros(b.shape[:2], dtype=torch.int64, device=b.device)
-    for rows in _tiles(a, b):
-        distances = pairwise_squared_distances(rows, b)  # (B, n, M)
-        to_b.append(distances.argmin(2))
-        value, index = distances.min(1)
-        nearer = value < closest
-        closest = torch.where(nearer, value, closest)
-        to_a = torch.where(nearer, index + offset, to_a)
-        offset += rows.shape[1]
-    return torch.cat(to_b, dim=1), to_a
-
-
 def _nearest_squared(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     check_points(a, "a")
     check_points(b, "b")
@@ -210,7 +186,7 @@ def _nearest_squared(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     # Neighbours are found without gradient; the distances to them are recomputed as
     # differences, exact near 0 and differentiable.
     with torch.no_grad():
-        to_b, to_a = _nearest_both_ways(a, b)  # (B, N), (B, M)
+        to_b, to_a = nearest_both_ways(a, b)  # (B, N), (B, M)
     a_to_b = (a - gather_points(b, to_b)).square().sum(-1)
     b_to_a = (b - gather_points(a, to_a)).square().sum(-1)
     return a_to_b, b_to_a

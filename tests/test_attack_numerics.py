@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from victims import TinyPointNet, clouds
 
-from mrpd_tutorial import geometry
-from mrpd_tutorial.attacks import AOF, IFGM, MIFGM, PointAutoAttack, Transfer, nearest
+from mrpd_tutorial import nearest
+from mrpd_tutorial.attacks import AOF, IFGM, MIFGM, PointAutoAttack, Transfer
 from mrpd_tutorial.attacks.eigenvector import smallest_eigenvector
 from mrpd_tutorial.attacks.spectrum import graph_laplacian, low_frequency_basis
 from mrpd_tutorial.models.pooling import first_maxima, linear_maximum
@@ -216,7 +216,6 @@ def shortened(case: Case):
 def test_no_attack_holds_all_pairs_of_a_large_cloud(monkeypatch, case):
     count = 2048
     monkeypatch.setitem(nearest._TILE, "cpu", 2**17)
-    monkeypatch.setattr(geometry, "_PAIRS", 2**17)
     model, points = TinyPointNet().eval(), clouds(1, count)
     labels = model(points).argmax(1)
     with Largest() as largest:

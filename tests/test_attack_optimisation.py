@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from victims import CentroidLinear, TinyPointNet, clouds, labelled
 
-from mrpd_tutorial import geometry
-from mrpd_tutorial.attacks import nearest
+from mrpd_tutorial import geometry, nearest
 from mrpd_tutorial.attacks.base import random_target_labels
 from mrpd_tutorial.attacks.binary_search import TradeOff, binary_search
 from mrpd_tutorial.attacks.cw import CWPerturb
@@ -24,9 +23,9 @@ from mrpd_tutorial.attacks.distances import (
 from mrpd_tutorial.attacks.geoa3 import GeoA3
 from mrpd_tutorial.attacks.initial_points import aeroplane, critical_clusters, dbscan
 from mrpd_tutorial.attacks.knn_attack import KNNAttack
-from mrpd_tutorial.attacks.nearest import nearest_indices
 from mrpd_tutorial.attacks.optimise import Adam, minimise, ranked_cost
 from mrpd_tutorial.attacks.search import Search
+from mrpd_tutorial.nearest import nearest_indices
 from mrpd_tutorial.runtime import generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")

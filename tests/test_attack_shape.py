@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from victims import CentroidLinear, TinyPointNet, clouds, labelled
 
-from mrpd_tutorial.attacks import nearest, random_target_labels
+from mrpd_tutorial import nearest
+from mrpd_tutorial.attacks import random_target_labels
 from mrpd_tutorial.attacks.advpc import AdvPC
 from mrpd_tutorial.attacks.aof import AOF
 from mrpd_tutorial.attacks.deformation import deformation_centres, deformed

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from victims import CentroidLinear, TinyPointNet, clouds, labelled
 
-from mrpd_tutorial import geometry
+from mrpd_tutorial import geometry, nearest
 from mrpd_tutorial.attacks import FAB, PGD, Attack, AttackResult, random_target_labels
 from mrpd_tutorial.attacks.norms import NORMS, project, size, steepest
 from mrpd_tutorial.attacks.search import Search
@@ -699,11 +699,11 @@ def test_distances_are_the_same_in_tiles(monkeypatch, linear):
     a, b = clouds(3, 50), clouds(3, 70, seed=2)
     functions = (geometry.chamfer_distance, geometry.hausdorff_distance)
     whole = [function(a, b) for function in functions]
-    nearest = geometry.knn(a, b, 4)
-    monkeypatch.setattr(geometry, "_PAIRS", 3 * 70 * 7)  # seven rows at once
+    found = geometry.knn(a, b, 4)
+    monkeypatch.setitem(nearest._TILE, "cpu", 70 * 7)  # seven rows at once
     for function, expected in zip(functions, whole, strict=True):
         torch.testing.assert_close(function(a, b), expected)
-    for tiled, expected in zip(geometry.knn(a, b, 4), nearest, strict=True):
+    for tiled, expected in zip(geometry.knn(a, b, 4), found, strict=True):
         torch.testing.assert_close(tiled, expected)
     points, labels = labelled(linear, 3)
     result = PGD(eps=0.1)(linear, points, labels)

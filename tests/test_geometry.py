@@ -42,6 +42,13 @@ def test_knn_matches_a_sort_and_finds_itself_first():
     expected = (torch.cdist(points, points) ** 2).sort(-1).values[..., :5]
     assert torch.allclose(distances, expected, atol=1e-6)
     assert torch.equal(indices[..., 0], torch.arange(40).expand(2, 40))
+    assert (distances[..., 0] == 0).all()
+
+
+def test_knn_is_differentiable_in_both_clouds():
+    a = clouds(1, 5, dtype=torch.float64).requires_grad_()
+    b = clouds(1, 9, seed=3, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda a, b: geometry.knn(a, b, 3)[0], (a, b))
 
 
 def test_farthest_point_sampling_matches_the_definition():

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mrpd_tutorial"
 FLOORS = (
-    {"_torchvision", "checks", "fingerprint", "geometry", "runtime"},
+    {"_torchvision", "checks", "fingerprint", "geometry", "nearest", "runtime"},
     {"corruptions", "data", "gates", "losses", "metrics", "projection"},
     {"models", "zoo"},
     {"attacks", "defenses"},

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mrpd_tutorial.attacks.nearest import nearest_indices
 from mrpd_tutorial.geometry import gather_points
+from mrpd_tutorial.nearest import nearest_indices
 
 __all__ = [
     "NeighbourList",

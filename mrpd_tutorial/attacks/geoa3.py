@@ -9,7 +9,6 @@ from torch import Tensor
 
 from mrpd_tutorial.attacks.distances import NeighbourList, squared_distance_to
 from mrpd_tutorial.attacks.knn_attack import check_normals, own_normals
-from mrpd_tutorial.attacks.nearest import nearest_both_ways
 from mrpd_tutorial.attacks.optimise import unsolved
 from mrpd_tutorial.attacks.optimised import WeightSearch
 from mrpd_tutorial.attacks.search import Search
@@ -20,6 +19,7 @@ from mrpd_tutorial.attacks.surface import (
 )
 from mrpd_tutorial.checks import check_between, check_positive
 from mrpd_tutorial.geometry import gather_points
+from mrpd_tutorial.nearest import nearest_both_ways
 
 __all__ = ["GeoA3"]
 

@@ -14,7 +14,6 @@ from mrpd_tutorial.attacks.base import Attack
 from mrpd_tutorial.attacks.binary_search import TradeOff, binary_search
 from mrpd_tutorial.attacks.deformation import deformation_centres, deformed
 from mrpd_tutorial.attacks.drop import saliency
-from mrpd_tutorial.attacks.nearest import nearest_both_ways
 from mrpd_tutorial.attacks.optimise import (
     Adam,
     gradient_of_sum,
@@ -32,6 +31,7 @@ from mrpd_tutorial.geometry import (
     gather_points,
     pairwise_squared_distances,
 )
+from mrpd_tutorial.nearest import nearest_both_ways
 
 __all__ = ["HiTADV"]
 

@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mrpd_tutorial.attacks.eigenvector import smallest_eigenvector
-from mrpd_tutorial.attacks.nearest import nearest_indices
 from mrpd_tutorial.checks import check_points, check_positive
 from mrpd_tutorial.geometry import gather_points
+from mrpd_tutorial.nearest import nearest_indices
 
 __all__ = [
     "curvature",

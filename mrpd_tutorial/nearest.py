@@ -5,7 +5,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mrpd_tutorial.checks import check_between
-from mrpd_tutorial.geometry import gather_points
 
 __all__ = ["nearest_both_ways", "nearest_indices"]
 
@@ -60,7 +59,7 @@ def nearest_indices(
         ]
         # Where NaN comes after the padding, some answer: any, but a point.
         indices = torch.cat(found).clamp(max=points.shape[1] - 1)
-        last = gather_points(points, indices[..., -1])
+        last = points.take_along_dim(indices[..., -1:], 1)  # (B, N, 3)
         return indices, (last - query).norm(dim=-1)
 
 
