@@ -9,6 +9,7 @@ __all__ = [
     "check_between",
     "check_choice",
     "check_cloud",
+    "check_count",
     "check_device",
     "check_features",
     "check_labels",
@@ -209,6 +210,14 @@ def check_between(name: str, value: float, low: float, high: float) -> None:
     """Check low <= value <= high, else raise ValueError."""
     if not low <= value <= high:
         raise ValueError(f"{name} must lie in [{low}, {high}]; received {value}.")
+
+
+def check_count(name: str, value: object, least: int) -> None:
+    """Check for a whole number that is at least `least`, else raise ValueError."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(
+            f"{name} must be a whole number, at least {least}; received {value!r}."
+        )
 
 
 def check_choice(name: str, value: object, choices: Collection[object]) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "attack_success_rate",
     "bootstrap_interval",
     "class_mean",
+    "paired_interval",
     "shape_ious",
     "wilson_interval",
 ]
@@ -94,6 +95,48 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float,
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == n else min(1.0, centre + half)
     return low, high
+
+
+def paired_interval(
+    first: Tensor, second: Tensor, level: float = 0.95
+) -> tuple[float, float, float]:
+    """How much more often the second model is right on the same clouds.
+
+    The normal interval of the mean of the differences, cloud by cloud, each -1, 0 or 1:
+    clouds that both get right, or both wrong, do not blur it. For few clouds on which
+    the two differ, take McNemar's exact test instead.
+
+    Args:
+        first: (B,) bool, whether the first model was right; B at least 2.
+        second: (B,) bool, the same clouds, the second model.
+        level: the coverage, between 0 and 1.
+
+    Returns:
+        The difference second - first, its lower and its upper bound.
+
+    Raises:
+        ValueError: if the two are not of the same two or more clouds, or level is out
+            of range.
+
+    Example:
+        >>> right = torch.tensor([True, True, False, False])
+        >>> [round(x, 2) for x in paired_interval(right, torch.ones(4).bool())]
+        [0.5, -0.07, 1.07]
+    """
+    if first.shape != second.shape or first.ndim != 1 or len(first) < 2:
+        raise ValueError(
+            "both models must have answered the same two or more clouds, (B,) each; "
+            f"received {tuple(first.shape)} and {tuple(second.shape)}."
+        )
+    if not 0 < level < 1:
+        raise ValueError(
+            f"level must lie between 0 and 1 (0.95 for 95 %); received {level}."
+        )
+    difference = second.double() - first.double()
+    middle = float(difference.mean())
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    half = z * float(difference.std()) / len(first) ** 0.5
+    return middle, middle - half, middle + half
 
 
 def attack_success_rate(before_correct: Tensor, after_correct: Tensor) -> float:

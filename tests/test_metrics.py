@@ -5,7 +5,12 @@ import math
 import pytest
 import torch
 
-from mrpd_tutorial.metrics import accuracy, attack_success_rate, wilson_interval
+from mrpd_tutorial.metrics import (
+    accuracy,
+    attack_success_rate,
+    paired_interval,
+    wilson_interval,
+)
 from mrpd_tutorial.runtime import generator
 
 
@@ -50,6 +55,27 @@ def test_wilson_known_values():
     assert wilson_interval(10, 10) == (pytest.approx(0.7225, abs=1e-4), 1.0)
     narrow, wide = wilson_interval(50, 100, 0.5), wilson_interval(50, 100, 0.99)
     assert wide[0] < narrow[0] < 0.5 < narrow[1] < wide[1]
+
+
+def test_a_paired_interval_is_of_the_differences():
+    first = torch.rand(400, generator=generator(0)) < 0.6
+    assert paired_interval(first, first) == (0, 0, 0)
+    other = first.clone()
+    other[:40] = True
+    gain = int((~first[:40]).sum())  # so many clouds more, none fewer
+    middle, low, high = paired_interval(first, other)
+    assert middle == pytest.approx(gain / 400)
+    share = gain / 400  # of a variable that is 0 or 1
+    error = (share * (1 - share) / 399) ** 0.5
+    assert high - middle == pytest.approx(1.959964 * error)
+    assert low == pytest.approx(middle - (high - middle))
+    back = paired_interval(other, first)
+    assert back == pytest.approx((-middle, -high, -low))
+    for bad in ((first, first[1:]), (first[:1], first[:1])):
+        with pytest.raises(ValueError, match="the same two or more clouds"):
+            paired_interval(*bad)
+    with pytest.raises(ValueError, match="level must lie between 0 and 1"):
+        paired_interval(first, first, 95)
 
 
 def test_wilson_refuses_bad_input():

@@ -5,7 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mrpd_tutorial.attacks import PGD, Attack
-from mrpd_tutorial.checks import check_between, check_choice, check_positive
+from mrpd_tutorial.checks import (
+    check_between,
+    check_choice,
+    check_count,
+    check_positive,
+)
 from mrpd_tutorial.runtime import digest
 
 __all__ = ["TEACHERS", "DistillConfig"]
@@ -137,9 +142,9 @@ class DistillConfig:
         ordered = tuple(t for t in TEACHERS if t in teachers)
         object.__setattr__(self, "teachers", ordered)
         for name in ("epochs", "batch_size", "prompt_depth", "k"):
-            _check_count(name, getattr(self, name), 1)
+            check_count(name, getattr(self, name), 1)
         for name in ("prompt_tokens", "context_tokens", "seed"):
-            _check_count(name, getattr(self, name), 0)
+            check_count(name, getattr(self, name), 0)
         if self.prompt_tokens == 0 and self.context_tokens == 0:
             raise ValueError(
                 "prompt_tokens and context_tokens are both 0: there would be nothing "
@@ -277,10 +282,3 @@ def attack_as_dict(attack: Attack) -> dict[str, Any]:
     values = {"class": type(attack).__name__} | dataclasses.asdict(attack)
     del values["batch_size"]
     return values
-
-
-def _check_count(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(
-            f"{name} must be a whole number, at least {least}; received {value!r}."
-        )

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from mrpd_tutorial.exercises.base import Attempt, Exercise, expect
+from mrpd_tutorial.metrics import paired_interval
 from mrpd_tutorial.runtime import generator
 
-__all__ = ["EXERCISES", "best_epoch", "mcnemar", "paired_interval", "prompt_share"]
+__all__ = ["EXERCISES", "best_epoch", "mcnemar", "prompt_share"]
 
 
 def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
@@ -92,24 +93,6 @@ def _test_prompt_share(attempt: Attempt) -> None:
             },
             1e-6,
         )
-
-
-def paired_interval(first: Tensor, second: Tensor) -> tuple[float, float, float]:
-    """How much more often the second model is right on the same clouds, and 95 %.
-
-    The normal interval of the mean of the differences, cloud by cloud, each -1, 0 or 1.
-
-    Args:
-        first: (B,) bool, whether the first model was right.
-        second: (B,) bool, the same clouds, the second model.
-
-    Returns:
-        Difference second - first, lower and upper bound.
-    """
-    difference = second.double() - first.double()
-    middle = float(difference.mean())
-    half = NormalDist().inv_cdf(0.975) * float(difference.std()) / sqrt(len(first))
-    return middle, middle - half, middle + half
 
 
 def _pair() -> tuple[Tensor, Tensor]:

@@ -4,7 +4,12 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from mrpd_tutorial.checks import check_between, check_choice, check_positive
+from mrpd_tutorial.checks import (
+    check_between,
+    check_choice,
+    check_count,
+    check_positive,
+)
 from mrpd_tutorial.segment.attack import SegmentationPGD
 
 __all__ = ["SegmentConfig"]
@@ -85,11 +90,7 @@ class SegmentConfig:
             )
         object.__setattr__(self, "teachers", tuple(t for t in TEACHERS if t in named))
         for name in ("prompt_tokens", "prompt_depth", "epochs", "batch_size", "k"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"{name} must be a whole number, at least 1; received {value!r}."
-                )
+            check_count(name, getattr(self, name), 1)
         for name in ("learning_rate", "temperature", "gradient_clip"):
             check_positive(name, getattr(self, name))
         last, first = self.final_learning_rate, self.learning_rate
