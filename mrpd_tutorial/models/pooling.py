@@ -13,8 +13,8 @@ _PART = 32
 
 
 def first_maxima(
-    rows: Float[Tensor, "B N W"], weight: Float[Tensor, "F W"], tile: int = _TILE
-) -> Int[Tensor, "B F"]:
+    rows: Float[Tensor, "B N W"], weight: Float[Tensor, "M W"], tile: int = _TILE
+) -> Int[Tensor, "B M"]:
     """The first point at which each output of a linear layer is largest.
 
     A bias does not change which point that is.
@@ -25,7 +25,7 @@ def first_maxima(
         tile: outputs held at once.
 
     Returns:
-        (B, F) indices into N, without gradient.
+        (B, M) indices into N, without gradient.
     """
     with torch.no_grad():
         size = max(1, tile // (rows.shape[1] * len(weight)))
@@ -35,19 +35,19 @@ def first_maxima(
         )
 
 
-def _place(values: Float[Tensor, "B F N"]) -> Int[Tensor, "B F"]:
+def _place(values: Float[Tensor, "B M N"]) -> Int[Tensor, "B M"]:
     """argmax over the last dimension, the first of equals."""
     if values.shape[-1] % _PART:
         return values.max(2).indices
-    parts = values.unflatten(2, (-1, _PART))  # (B, F, N / 32, 32)
-    part = parts.amax(3).max(2).indices  # (B, F), the first part that holds it
+    parts = values.unflatten(2, (-1, _PART))  # (B, M, N / 32, 32)
+    part = parts.amax(3).max(2).indices  # (B, M), the first part that holds it
     chosen = parts.gather(2, part[..., None, None].expand(-1, -1, 1, _PART))
     return part * _PART + chosen[:, :, 0].max(2).indices
 
 
 def linear_maximum(
-    rows: Float[Tensor, "B N W"], weight: Float[Tensor, "F W"], bias: Float[Tensor, "F"]
-) -> Float[Tensor, "B F"]:
+    rows: Float[Tensor, "B N W"], weight: Float[Tensor, "M W"], bias: Float[Tensor, "M"]
+) -> Float[Tensor, "B M"]:
     """max over points of weight @ row + bias, differentiable at the places of maxima.
 
     The layer is run without gradient to find those places, then once more on them
@@ -55,6 +55,6 @@ def linear_maximum(
     rounding; where points tie, the first has the gradient (torch's amax would share
     it).
     """
-    places = first_maxima(rows, weight)  # (B, F)
+    places = first_maxima(rows, weight)  # (B, M)
     chosen = rows.gather(1, places[..., None].expand(-1, -1, rows.shape[-1]))
-    return (chosen * weight).sum(-1) + bias  # (B, F, W) -> (B, F)
+    return (chosen * weight).sum(-1) + bias  # (B, M, W) -> (B, M)
