@@ -11,7 +11,7 @@ from mrpd_tutorial.data.shapes import PART_NAMES, make_shapes
 from mrpd_tutorial.geometry import gather_points, knn
 from mrpd_tutorial.metrics import bootstrap_interval, class_mean, shape_ious
 from mrpd_tutorial.models import ImageTeacher
-from mrpd_tutorial.models.view_features import point_view_features, visible_points
+from mrpd_tutorial.models.view_features import point_view_features, points_in_front
 from mrpd_tutorial.projection import TEN_VIEWS, depth_maps
 from mrpd_tutorial.projection.exact import fill_box, to_map
 from mrpd_tutorial.projection.views import look
@@ -326,7 +326,7 @@ def test_what_stands_behind_is_not_visible():
     near = torch.cat([wall, torch.full((256, 1), 0.8)], 1)
     far = torch.cat([wall, torch.full((256, 1), -0.8)], 1)
     beside = torch.tensor([[0.95, 0.95, -0.8]])
-    seen = visible_points(torch.cat([near, far, beside]).T[None])[0]
+    seen = points_in_front(torch.cat([near, far, beside]).T[None])[0]
     assert seen[:256].all() and not seen[256:512].any() and seen[512]
 
 

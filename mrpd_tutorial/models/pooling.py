@@ -21,7 +21,7 @@ def first_maxima(
 
     Args:
         rows: (B, N, W) what the layer sees at each point.
-        weight: (F, W) the layer's weight.
+        weight: (M, W) the layer's weight.
         tile: outputs held at once.
 
     Returns:

@@ -10,12 +10,12 @@ from mrpd_tutorial.models.image_teacher import ImageTeacher
 from mrpd_tutorial.projection.exact import fill_box, to_map
 from mrpd_tutorial.projection.views import check_views, look
 
-__all__ = ["point_view_features", "visible_points"]
+__all__ = ["point_view_features", "points_in_front"]
 
-CELLS, TOLERANCE = 16, 0.25  # see visible_points
+CELLS, TOLERANCE = 16, 0.25  # see points_in_front
 
 
-def visible_points(
+def points_in_front(
     filled: Float[Tensor, "I 3 N"], cells: int = CELLS, tolerance: float = TOLERANCE
 ) -> Bool[Tensor, "I N"]:
     """Which points of each view nothing stands in front of.
@@ -73,7 +73,7 @@ def point_view_features(
         )
     views = check_views(points, teacher.views, teacher.resolution)
     filled = fill_box(look(points, views).flatten(0, 1))  # (B V, 3, N)
-    seen = visible_points(filled)
+    seen = points_in_front(filled)
     place, _ = to_map(filled, teacher.resolution)  # (B V, 2, N), rows and columns
     grid = place.flip(1).transpose(1, 2)[:, None] / teacher.resolution * 2 - 1
     maps = teacher.render(points, views, teacher.resolution).flatten(0, 1)[:, None]
