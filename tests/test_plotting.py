@@ -1,6 +1,7 @@
 """Figures: what they show is what they were given; each has a static twin."""
 
 import inspect
+import itertools
 import math
 import re
 import subprocess
@@ -530,3 +531,63 @@ def test_the_gallery_is_one_scene_in_which_all_clouds_are_turned_alike():
 def test_a_gallery_of_bad_clouds_is_refused(attacked, limit, message):
     with pytest.raises(ValueError, match=message):
         plotting.gallery_figure(CLOUD, attacked, limit=limit)
+
+
+# Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
+DEFICIENCIES = {
+    "none": np.eye(3),
+    "protan": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deutan": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritan": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+def seen_as(colour, deficiency):
+    """A colour "#rrggbb" in CIELAB, as somebody with that deficiency sees it."""
+    value = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(np.asarray(DEFICIENCIES[deficiency]) @ linear, 0, 1)
+    to_xyz = [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ]
+    relative = np.asarray(to_xyz) @ linear / [0.95047, 1, 1.08883]
+    near_black = relative / (3 * (6 / 29) ** 2) + 4 / 29
+    x, y, z = np.where(relative > (6 / 29) ** 3, np.cbrt(relative), near_black)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def nearest_pair(colours, deficiency):
+    """The smallest distance in CIELAB (about 2 can just be seen) among the colours."""
+    seen = [seen_as(colour, deficiency) for colour in colours]
+    return min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_colours_of_one_figure_are_told_apart(deficiency):
+    together = {
+        "clean and attacked": palette.CLEAN_ATTACKED.values(),
+        "teachers": palette.TEACHER_COLOURS.values(),
+        "threat models": [colour for colour, _ in palette.THREAT_MODELS.values()],
+        "curves": [palette.nth_colour(i) for i in range(6)],
+    }
+    for name, colours in together.items():
+        assert nearest_pair(colours, deficiency) > 12, name
+
+
+def test_a_red_and_a_green_that_look_alike_are_noticed():
+    assert nearest_pair(["#ff0000", "#00ff00"], "none") > 100
+    assert nearest_pair(["#a05020", "#606020"], "deutan") < 12
