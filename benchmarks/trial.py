@@ -11,8 +11,9 @@ results/trial_DATA.json and .md from the cells that are there. Without --data it
 `objects`, which travels with the package.
 
 Settings of the prompts were chosen on val; test clouds are for measuring alone.
-Other parts: `costly` attacks through DUP-Net, a step of which takes ten times one
-through the student, on fewer clouds (`attack` would take all). Iterations are fewer
+Other parts: `costly` attacks through SRS (four draws a step) and DUP-Net, a step of
+which takes four and ten times one through the student, on fewer clouds (`attack` would
+take all). Iterations are fewer
 than published: `curve` shows on val what more of them would do. `protocol` measures
 what each choice of the released evaluation is worth, into results/protocol_DATA.json
 and .md.
@@ -67,7 +68,7 @@ from mrpd_tutorial.zoo_victims import load_victim
 
 # Per point, of PGD and PointAutoAttack: the usual budget, and a smaller one.
 EPS, SMALL_EPS = 0.05, 0.01
-UNDEFENDED, COSTLY = "no defense", "DUP-Net"
+UNDEFENDED, COSTLY = "no defense", ("SRS", "DUP-Net")
 # What a few hundred clouds need in place of the paper's schedule.
 SCHEDULE = ("epochs", "batch_size", "learning_rate", "final_learning_rate")
 
@@ -155,7 +156,7 @@ def models(args: argparse.Namespace, lab: Lab, clouds: PointDataset) -> dict:
         "SOR": Defended(student, SOR.released()),
     }
     dup_net = DUPNet.released(args.dup_net) if args.dup_net else DUPNet()
-    found[COSTLY] = Defended(student, dup_net)
+    found["DUP-Net"] = Defended(student, dup_net)
     path = args.out / "runs" / "head.safetensors"
     if path.exists():
         head, (tensors, _) = new_head(lab, clouds), load_tensors(path)
@@ -235,9 +236,10 @@ def attack(args: argparse.Namespace, lab: Lab) -> None:
 
 
 def costly(args: argparse.Namespace, lab: Lab) -> None:
-    """Measure the adaptive cells of DUP-Net on fewer clouds, of all classes."""
+    """Measure adaptive cells of what is slow to attack on fewer clouds, all classes."""
     clouds = data(args, "test")
-    judged = {COSTLY: models(args, lab, clouds)[COSTLY]}
+    judged = models(args, lab, clouds)
+    judged = {name: judged[name] for name in args.only or COSTLY}
     for group, chosen in groups(args.steps).items():
         if args.groups and group not in args.groups:
             continue
@@ -352,10 +354,11 @@ def tables(found: dict) -> str:
         cells = {
             (row["model"], row["attack"]): f"{100 * row['accuracy']:.1f}"
             + (f" (n = {row['n']})" if row["n"] < total else "")
-            for row in rows
+            for row in sorted(rows, key=lambda row: row["n"])
             if row["threat_model"] == threat
         }
-        columns = list(dict.fromkeys(attack for _, attack in cells))
+        shown_rows = (row for row in rows if row["threat_model"] == threat)
+        columns = list(dict.fromkeys(row["attack"] for row in shown_rows))
         if not columns:
             continue
         lines += [f"## {threat}, accuracy in % of {total} test clouds", ""]
