@@ -1,7 +1,7 @@
 """Sphinx's settings for the book; `make book` copies this folder beside its pages.
 
-Jupyter Book 2 would fetch its theme from the network when it builds; Sphinx with myst-nb
-and the sphinx-book-theme has all it needs in the packages.
+Jupyter Book 2 fetches its theme from the network when it builds; Sphinx with myst-nb
+and the sphinx-book-theme has all it needs in its packages.
 """
 
 import html
@@ -52,9 +52,9 @@ def formula(tex: str) -> str:
     Raises:
         ValueError: if matplotlib does not know a command in it.
     """
-    font = FontProperties(math_fontfamily="cm")
-    # 100 units are one em.
-    path = TextPath((0, 0), f"${' '.join(tex.split())}$", size=100, prop=font)
+    font = FontProperties(math_fontfamily="stix")
+    # 100 units are one em; the letters are smaller than those of most screen fonts.
+    path = TextPath((0, 0), f"${' '.join(tex.split())}$", size=112, prop=font)
     box = path.get_extents()
     letters = {1: "M", 2: "L", 3: "Q", 4: "C", 79: "Z"}
     outline = "".join(

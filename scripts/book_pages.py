@@ -3,7 +3,6 @@
 import base64
 import html
 import json
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ def write_page(executed: Path, source: Path) -> None:
     pictures = source / "_static" / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     neighbours = {path.stem for path in executed.parent.glob("*.ipynb")}
-    # What a page without a kernel has no use for; a widget's holds megabytes of scripts.
+    # Megabytes of scripts, for controls that do nothing without a kernel.
     widgets = book.metadata.pop("widgets", {}).get(_STATE, {}).get("state", {})
     for number, cell in enumerate(book.cells):
         if cell.cell_type == "markdown":
@@ -89,24 +88,13 @@ def _turning(figure: dict[str, Any], data: dict[str, Any], picture: Path) -> Any
     layout = figure["layout"]
     drawn = {"data": figure["data"], "layout": layout}
     # "</script>" in a title would end the element.
-    content = json.dumps(_finite(drawn), allow_nan=False).replace("</", "<\\/")
+    content = json.dumps(drawn, allow_nan=False).replace("</", "<\\/")
     element = (
         f'<figure class="turning" style="--height:{layout.get("height") or 450}px">'
         f'{still}<div></div><script type="application/json">{content}</script>{caption}'
         "</figure>"
     )
     return nbformat.v4.new_output("display_data", data={"text/html": element})
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN; Plotly takes null for it."""
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_finite(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _widget_figure(model: str, widgets: dict[str, Any]) -> dict[str, Any] | None:

@@ -80,6 +80,15 @@
     );
     boxes.forEach((box) => watch.observe(box));
   };
+  // Paper is white, whatever the screen is.
+  const root = document.documentElement.dataset;
+  let theme;
+  addEventListener("beforeprint", () => {
+    theme = root.theme;
+    root.theme = "light";
+  });
+  addEventListener("afterprint", () => (root.theme = theme));
+
   if (document.readyState === "loading")
     document.addEventListener("DOMContentLoaded", start);
   else start();
