@@ -36,7 +36,9 @@
     const { data, layout } = content(box);
     const place = box.querySelector("div");
     box.classList.add("drawn");
-    await Plotly.newPlot(place, data, layout, { responsive: true, displaylogo: false });
+    // The wheel belongs to the page.
+    const settings = { responsive: true, displaylogo: false, scrollZoom: false };
+    await Plotly.newPlot(place, data, layout, settings);
   };
 
   const clear = (box) => {
