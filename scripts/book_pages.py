@@ -60,48 +60,50 @@ def _outputs(
         if _VIEW in data:
             # The widget's picture and sentence came right before it.
             figure = _widget_figure(data[_VIEW]["model_id"], widgets)
-            before = kept[-1]["data"] if kept and "data" in kept[-1] else {}
-            if figure is not None and _STILL in before:
-                kept[-1] = _turning(figure, before, pictures / f"{name}-{number}.jpg")
-                continue
+            before = kept[-1].get("data", {}) if kept else {}
             if _STILL in before:
+                kept[-1] = _element(figure, before, pictures / f"{name}-{number}.jpg")
                 continue
-            data.pop(_VIEW)
+            del data[_VIEW]
         elif _PLOTLY in data:
             path = pictures / f"{name}-{number}.jpg"
-            output = _turning(data[_PLOTLY], data, path)
+            output = _element(data[_PLOTLY], data, path)
         kept.append(output)
     return kept
 
 
-def _turning(figure: dict[str, Any], data: dict[str, Any], picture: Path) -> Any:
-    """The output that holds a figure, its picture, and what Plotly draws it from."""
+def _element(figure: dict[str, Any] | None, data: dict[str, Any], path: Path) -> Any:
+    """The output that holds a figure's picture, and what Plotly draws it from."""
     words = "".join(data.get("text/plain", ""))
-    still = caption = ""
+    still = caption = turning = style = ""
     if _STILL_OF_WIDGET in words:
         words = words.replace(_STILL_OF_WIDGET, ", without its controls: ")
         caption = f"<figcaption>{html.escape(words)}</figcaption>"
     if _STILL in data:
-        picture.write_bytes(base64.b64decode("".join(data[_STILL])))
-        address = f"_static/pictures/{picture.name}"
+        path.write_bytes(base64.b64decode("".join(data[_STILL])))
+        address = f"_static/pictures/{path.name}"
         still = f'<img src="{address}" alt="{html.escape(words)}">'
-    layout = figure["layout"]
-    drawn = {"data": figure["data"], "layout": layout}
-    # "</script>" in a title would end the element.
-    content = json.dumps(drawn, allow_nan=False).replace("</", "<\\/")
-    element = (
-        f'<figure class="turning" style="--height:{layout.get("height") or 450}px">'
-        f'{still}<div></div><script type="application/json">{content}</script>{caption}'
-        "</figure>"
-    )
+    if figure is not None:
+        drawn = {"data": figure["data"], "layout": figure["layout"]}
+        # "</script>" in a title would end the element.
+        content = json.dumps(drawn, allow_nan=False).replace("</", "<\\/")
+        turning = f'<div></div><script type="application/json">{content}</script>'
+        style = f' style="--height:{figure["layout"].get("height") or 450}px"'
+    kind = "turning" if turning else "still"
+    element = f'<figure class="{kind}"{style}>{still}{turning}{caption}</figure>'
     return nbformat.v4.new_output("display_data", data={"text/html": element})
 
 
 def _widget_figure(model: str, widgets: dict[str, Any]) -> dict[str, Any] | None:
-    """The Plotly figure somewhere in a widget, as its stored state describes it."""
+    """The Plotly figure somewhere in a widget, unless it was redrawn later.
+
+    A notebook stores it as it was shown first; what came later is only counted.
+    """
     known = widgets.get(model, {"state": {}})
     state = known["state"]
     if "_widget_data" in state:
+        if state["_last_trace_edit_id"] or state["_last_layout_edit_id"]:
+            return None
         for buffer in known.get("buffers", []):
             _fill(state, buffer)
         return {"data": state["_widget_data"], "layout": state["_widget_layout"]}

@@ -74,7 +74,6 @@ def execute(notebook: Path, executed: Path, made_from: list[Path], limit: int) -
 
 def lay_out(executed: list[Path], words: list[Path], source: Path) -> None:
     """Gather Sphinx's input: settings, pages, plotly.js from the installed package."""
-    shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(ROOT / "book", source)
     for path in executed:
         write_page(path, source)
@@ -103,14 +102,13 @@ def main() -> None:
     for path in notebooks:
         execute(path, folder / path.name, options.made_from, options.limit)
 
-    source, site = options.out / "book_source", options.out / "book"
+    work, site = options.out / "book_work", options.out / "book"
+    source, part = work / "source", work / "site"
+    shutil.rmtree(work, ignore_errors=True)
     words = sorted(options.notebooks.glob("*.md"))
     lay_out([folder / path.name for path in notebooks], words, source)
-    part = options.out / "book.part"
-    shutil.rmtree(part, ignore_errors=True)
-    doctrees = options.out / "book_doctrees"
-    strict = ["--fail-on-warning", "--keep-going", "--fresh-env", "--quiet"]
-    if build_main([*strict, "-d", str(doctrees), str(source), str(part)]):
+    strict = ["--fail-on-warning", "--keep-going", "--quiet"]
+    if build_main([*strict, "-d", str(work / "doctrees"), str(source), str(part)]):
         raise SystemExit("Sphinx warned (see above): the book was not built.")
     # The last good book stays until there is another.
     shutil.rmtree(site, ignore_errors=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 for module in ("myst_nb", "sphinx_book_theme"):
     pytest.importorskip(module, reason="the book extra is not installed")
@@ -162,6 +162,51 @@ def test_links_between_pages_resolve(site):
     assert re.search(r'href="02_second.html"[^>]*>.*?02_second', content)
     assert "03_absent.html" not in content and "03_absent" in content
     assert re.search(r"<details><summary>Solution</summary>.*quokka", content, re.S)
+
+
+@pytest.mark.parametrize("edits", [0, 1])
+def test_a_widget_turns_unless_it_was_redrawn(tmp_path, monkeypatch, edits):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from book_pages import write_page
+
+    array = {"dtype": "float32", "shape": [2, 3]}
+    trace = {"type": "heatmap", "z": dict(array)}
+    path = ["_widget_data", 0, "z", "buffer"]
+    bytes_of_it = base64.b64encode(bytes(24)).decode()
+    live = {"_widget_data": [trace], "_widget_layout": {"title": {"text": "live"}}}
+    live |= {"_last_trace_edit_id": edits, "_last_layout_edit_id": 0}
+    models = {
+        "box": {"state": {"children": ["IPY_MODEL_label", "IPY_MODEL_figure"]}},
+        "label": {"state": {"value": "no figure"}},
+        "figure": {"state": live, "buffers": [{"path": path, "data": bytes_of_it}]},
+    }
+    still = base64.b64encode(b"as it is now").decode()
+    words = "GateExplorer, a still of it: 3 of 4 pass"
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "box"}}
+    cell = new_code_cell("explorer")
+    cell.outputs = [
+        new_output("display_data", {"image/jpeg": still, "text/plain": words}),
+        new_output("display_data", {**view, "text/plain": "run this cell"}),
+    ]
+    book = new_notebook(cells=[cell])
+    kind = "application/vnd.jupyter.widget-state+json"
+    book.metadata["widgets"] = {kind: {"state": models}}
+    nbformat.write(book, tmp_path / "01_widget.ipynb")
+
+    write_page(tmp_path / "01_widget.ipynb", tmp_path / "source")
+    page = nbformat.read(tmp_path / "source/01_widget.ipynb", as_version=4)
+    assert "widgets" not in page.metadata
+    (shown,) = page.cells[0].outputs
+    element = shown.data["text/html"]
+    assert "<figcaption>GateExplorer, without its controls: 3 of 4 pass" in element
+    (picture,) = (tmp_path / "source/_static/pictures").iterdir()
+    assert picture.read_bytes() == b"as it is now" and picture.name in element
+    if edits:
+        assert "json" not in element, "what it showed first is not what it shows"
+    else:
+        drawn = json.loads(re.search(r"json\">(.*)</script>", element)[1])
+        packed = {"dtype": "float32", "shape": "2, 3", "bdata": bytes_of_it}
+        assert drawn["data"] == [{"type": "heatmap", "z": packed}]
 
 
 def test_a_second_build_executes_what_changed(made):
