@@ -21,6 +21,7 @@ root_doc = "index"
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_render_markdown_format = "myst"
+nb_render_image_options = {"alt": "the picture that the code above makes"}
 # Default: two scripts from the network.
 nb_ipywidgets_js = {}
 myst_enable_extensions = ["dollarmath"]
