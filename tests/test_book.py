@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import runpy
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -153,6 +154,12 @@ def test_formulas_are_outlines(site):
     assert r'aria-label="\|x&#x27;-x\|_2 \leftarrow \alpha"' in text
     for outline in re.findall(r'<path transform="scale\(1 -1\)" d="([^"]*)"', text):
         assert re.fullmatch(r"([MLQC][-\d. ]+|Z)+", outline)
+
+
+def test_an_unknown_command_in_a_formula_is_named():
+    formula = runpy.run_path(str(ROOT / "book/conf.py"))["formula"]
+    with pytest.raises(ValueError, match=r"Unknown symbol: \\nosuch"):
+        formula(r"x + \nosuch")
 
 
 def test_links_between_pages_resolve(site):
