@@ -28,6 +28,7 @@ myst_enable_extensions = ["dollarmath"]
 html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False
+html_use_index = False
 # Asked for by fetch(), which browsers refuse to pages from the file system.
 html_show_search_summary = False
 
