@@ -1,6 +1,7 @@
 # make demo: the whole path on the embedded data, a report in build/demo/
 # make test: unit tests, doctests and notebooks
 # make lab:  JupyterLab on the first notebook
+# make book: the executed notebooks as a site that needs no network, in build/book/
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -8,7 +9,7 @@ BIN := .venv/bin
 # anything else runs: models were five times slower beside one busy process.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test lab lint clean
+.PHONY: demo test lab book lint clean
 .DELETE_ON_ERROR:
 
 .venv/.installed: pyproject.toml constraints.txt scripts/install.sh
@@ -24,6 +25,9 @@ test: .venv/.installed
 
 lab: .venv/.installed
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+book: .venv/.installed
+	$(BIN)/python scripts/build_book.py
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

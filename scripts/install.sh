@@ -39,7 +39,7 @@ pip=".venv/bin/python -m pip --disable-pip-version-check install -q -c constrain
 # newer builds than the pinned one.
 $pip torch
 $pip hatchling editables
-$pip --no-build-isolation -e ".[notebooks,dev]"
+$pip --no-build-isolation -e ".[notebooks,dev,book]"
 # JupyterLab would offer to rebuild itself for an extension that needs no build, and ask
 # whether to fetch news.
 settings=.venv/etc/jupyter/labconfig

@@ -93,7 +93,9 @@ def test_importing_has_no_effect():
 def requirements() -> dict[str, str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    lines = project["dependencies"] + extras["notebooks"] + extras["dev"]
+    lines = project["dependencies"] + [
+        line for extra in extras.values() for line in extra
+    ]
     return {re.match(r"[\w.-]+", line)[0].lower(): line for line in lines}
 
 
