@@ -45,6 +45,6 @@ def test_links_and_commands_exist():
     for target in ("data/README.md", "CITATION.cff", "results/attacked_cloud.png"):
         assert f"({target})" in text and (ROOT / target).is_file()
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for command in ("demo", "test", "lab"):
+    for command in ("demo", "test", "lab", "book"):
         assert f"`make {command}`" in text or f"make {command} " in text
         assert f"\n{command}: " in makefile
