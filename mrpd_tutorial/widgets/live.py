@@ -26,13 +26,23 @@ class LiveFigure(go.FigureWidget):
     have drawn it already, and tells a page that is loaded anew how it began.
     """
 
+    _is_whole = False
+
     def __init__(self, figure: go.Figure) -> None:
         super().__init__(figure)
-        # The figure follows the width of the page.
-        self._config = {"responsive": True, "displaylogo": False}
-        # Announced once more, complete this time.
-        self.close()
+        # The figure follows the width of the page. No button sends it to a server.
+        self._config = {
+            "responsive": True,
+            "displaylogo": False,
+            "modeBarButtonsToRemove": ["sendChartToCloud"],
+        }
+        self._is_whole = True
         self.open()
+
+    def open(self) -> None:
+        """Announce the figure, but not before it is whole; see ipywidgets.Widget."""
+        if self._is_whole:
+            super().open()
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
         """The state to be sent; see ipywidgets.Widget."""
