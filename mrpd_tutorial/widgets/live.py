@@ -34,7 +34,7 @@ class LiveFigure(go.FigureWidget):
         self._config = {
             "responsive": True,
             "displaylogo": False,
-            "modeBarButtonsToRemove": ["sendChartToCloud"],
+            "showSendToCloud": False,
         }
         self._is_whole = True
         self.open()

@@ -44,6 +44,15 @@ def tell(cell, pattern):
     return line.inner_text()
 
 
+def level_shown(page, figure, level):
+    """Wait until the figure's dotted line stands there."""
+    page.page.wait_for_function(
+        """([gd, level]) =>
+          Math.abs((gd._fullLayout.shapes?.[0]?.x0 ?? NaN) - level) < 1e-6""",
+        arg=[figure.element_handle(), level],
+    )
+
+
 def test_dragging_the_gates_level_lets_others_pass(page):
     cell = page.scroll_to(page.index_of("GateExplorer("))
     figure = cell.locator(".js-plotly-plot")
@@ -51,9 +60,8 @@ def test_dragging_the_gates_level_lets_others_pass(page):
     level.wait_for()
     assert level.is_disabled(), "the paper's gate has no level"
     cell.get_by_role("combobox", name="Gate", exact=True).select_option("threshold")
-    page.page.wait_for_function(
-        "(input) => !input.disabled", arg=level.element_handle()
-    )
+    level_shown(page, figure, 0.5)
+    assert level.is_enabled()
     box = level.bounding_box()
     y, middle = box["y"] + box["height"] / 2, box["x"] + box["width"] / 2
     before = shown(figure)
@@ -63,10 +71,7 @@ def test_dragging_the_gates_level_lets_others_pass(page):
     page.page.mouse.up()
     chosen = float(level.input_value())
     assert chosen < 0.1
-    page.page.wait_for_function(
-        "([gd, level]) => Math.abs(gd._fullLayout.shapes[0].x0 - level) < 1e-6",
-        arg=[figure.element_handle(), chosen],
-    )
+    level_shown(page, figure, chosen)
     page.shot("gate")
     after = shown(figure)
     assert before["level"] == [0.5]
