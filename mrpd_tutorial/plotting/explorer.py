@@ -15,7 +15,7 @@ from mrpd_tutorial.plotting.palette import CLEAN_ATTACKED
 
 __all__ = ["dashboard_figure", "explorer_figure", "gate_figure"]
 
-_HEIGHT = 815
+_HEIGHT = 825
 _LINE = 54  # letters of a line of facts that fit into a narrow window
 _COLUMNS = 12  # divisible by two clouds, three maps, three or four models
 
@@ -64,11 +64,11 @@ def explorer_figure(
     _add_maps(figure, maps, view_name)
     _add_bars(figure, shown, tables)
     figure.update_annotations(font_size=12)
-    legend = {"orientation": "h", "yref": "container", "y": 1 - 80 / _HEIGHT}
+    legend = {"orientation": "h", "yref": "container", "y": 1 - 74 / _HEIGHT}
     legend |= {"yanchor": "top", "x": 1, "xanchor": "right"}
     figure.update_layout(legend=legend, bargap=0.25, modebar_orientation="v")
     facts = "<br>".join(textwrap.wrap(change.summary, _LINE))
-    finish(figure, title, facts, height=_HEIGHT, top=122)
+    finish(figure, title, facts, height=_HEIGHT, top=132)
     # From the left edge of the page, not of the bars: a narrow one needs all its room.
     return figure.update_layout(title={"xref": "container", "x": 0, "pad": {"l": 4}})
 

@@ -14,11 +14,7 @@ __all__ = ["LabPage", "matters"]
 
 SOON = 300_000  # milliseconds after which a test gives up: machines may be busy
 
-_NOISE = re.compile(
-    r"favicon\.ico"
-    # After two seconds anywidget says so and goes on: a busy machine needs longer.
-    r"|\[anywidget\] Failed to initialize model\."
-)
+_NOISE = re.compile(r"favicon\.ico")
 
 _NOTEBOOK = "jupyterapp.shell.currentWidget"
 

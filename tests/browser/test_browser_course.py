@@ -40,7 +40,7 @@ def course(open_notebook):
 def explorer(course):
     """The cell of the attack explorer, in view."""
     cell = course.scroll_to(course.index_of("AttackExplorer(lab"))
-    cell.get_by_role("slider", name="eps").wait_for()
+    cell.get_by_role("slider", name="eps", exact=True).wait_for()
     cell.locator(".js-plotly-plot canvas").nth(1).wait_for()
     return cell
 
@@ -111,7 +111,7 @@ def test_arrow_keys_move_eps_and_cloud_and_bars_follow(course, explorer):
     before, picture = shown(figure), canvas_picture(attacked)
     explorer.get_by_role("combobox", name="View").focus()
     page.keyboard.press("Tab")
-    eps = explorer.get_by_role("slider", name="eps")
+    eps = explorer.get_by_role("slider", name="eps", exact=True)
     expected()(eps).to_be_focused()
     chosen = course.active()
     explorer.get_by_role("status").evaluate(LISTEN)
@@ -228,7 +228,7 @@ def test_cells_run_twice_out_of_order_and_after_a_restart(course, explorer):
     setup, data, widget = map(course.index_of, places)
     course.run(widget)  # once more: another widget in place of the first
     say(explorer, ANSWERED)
-    assert explorer.get_by_role("slider", name="eps").count() == 1
+    assert explorer.get_by_role("slider", name="eps", exact=True).count() == 1
 
     course.run(course.index_of("attack = PGD.quick()"), wait=False)
     course.restart_kernel()  # in the middle of it
@@ -241,7 +241,7 @@ def test_cells_run_twice_out_of_order_and_after_a_restart(course, explorer):
     assert all(o["output_type"] != "error" for o in course.outputs(widget))
 
     figure = explorer.locator(".js-plotly-plot")
-    explorer.get_by_role("slider", name="eps").press("ArrowLeft")
+    explorer.get_by_role("slider", name="eps", exact=True).press("ArrowLeft")
     course.page.wait_for_function(
         "(gd) => gd._fullLayout.title.text.includes('eps 0.045')",
         arg=figure.element_handle(),
