@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chromium import FLAGS, absent, find_chromium
-from lab_page import LabPage
-from lab_server import LabServer, jupyter_lab
+
+from browser.chromium import FLAGS, absent, find_chromium
+from browser.lab_page import LabPage
+from browser.lab_server import LabServer, jupyter_lab
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

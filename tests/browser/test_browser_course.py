@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from figures import camera, canvas_picture, crossing_titles, shown, sticking_out
-from pictures import check_painted
 
+from browser.figures import camera, canvas_picture, crossing_titles, shown, sticking_out
+from browser.pictures import check_painted
 from mrpd_tutorial import exercises
 
 pytestmark = pytest.mark.slow

@@ -4,11 +4,12 @@ import io
 
 import numpy as np
 import pytest
-from chromium import absent, find_chromium
-from lab_page import matters
-from lab_server import jupyter_lab
-from pictures import check_painted, coloured_share
 from PIL import Image
+
+from browser.chromium import absent, find_chromium
+from browser.lab_page import matters
+from browser.lab_server import jupyter_lab
+from browser.pictures import check_painted, coloured_share
 
 BLUE = (0, 114, 178)
 

@@ -4,7 +4,8 @@ import re
 
 import nbformat
 import pytest
-from figures import shown, sticking_out
+
+from browser.figures import shown, sticking_out
 
 pytestmark = pytest.mark.slow
 
