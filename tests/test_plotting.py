@@ -306,6 +306,9 @@ def test_show_sends_both_forms(monkeypatch):
         "image/jpeg",
         "text/plain",
     }
+    # Plotly would offer to upload the figure.
+    config = sent[0]["application/vnd.plotly.v1+json"]["config"]
+    assert config["showSendToCloud"] is False
     assert sent[0]["image/jpeg"].startswith(b"\xff\xd8")
     assert sent[0]["text/plain"] == "cloud_figure: A cloud"
 

@@ -536,6 +536,31 @@ def test_pictures_follow_the_controls():
     assert widget.picture() != before
 
 
+def test_a_figure_is_announced_once_and_whole(monkeypatch):
+    opened = []
+    make = ipywidgets.widgets.widget.comm.create_comm
+
+    def create_comm(**options):
+        opened.append(options["data"]["state"])
+        return make(**options)
+
+    monkeypatch.setattr(ipywidgets.widgets.widget.comm, "create_comm", create_comm)
+    widget = GateExplorer(fake_lab(), VAL)
+    figures = [state for state in opened if "_widget_data" in state]
+    assert len(figures) == 1
+    assert len(figures[0]["_widget_data"]) == len(widget.figure.data) == 2
+    # Plotly would offer to upload the figure.
+    assert figures[0]["_config"]["showSendToCloud"] is False
+
+
+def test_the_figures_loader_keeps_every_kind_of_message_until_plotly_is_there():
+    figure = explorer().figure
+    kinds = {n[len("_py2js_") :] for n in figure.traits() if n.startswith("_py2js_")}
+    listed = re.search(r"MESSAGES = \[(.*?)\]", figure._esm, re.DOTALL)[1]
+    assert set(re.findall(r'"(\w+)"', listed)) == kinds
+    assert len(figure._esm) < 3000 and len(figure._plotly) > 10**6
+
+
 def test_without_its_extra_the_package_says_what_to_install():
     program = (
         "import sys; sys.modules['anywidget'] = None\nimport mrpd_tutorial.widgets\n"

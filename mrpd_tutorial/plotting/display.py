@@ -62,8 +62,13 @@ def show(make_figure: Callable[..., go.Figure], *args: Any, **kwargs: Any) -> No
     from IPython.display import display
 
     interactive = make_figure(*args, **kwargs)
+    # No button that sends the reader's figure to a server.
+    config = {"displaylogo": False, "showSendToCloud": False}
     bundle = {
-        "application/vnd.plotly.v1+json": interactive.to_plotly_json(),
+        "application/vnd.plotly.v1+json": {
+            **interactive.to_plotly_json(),
+            "config": config,
+        },
         # Not as PNG: Plotly's extension would show that until the mouse comes by.
         "image/jpeg": picture(make_figure, *args, picture_format="jpeg", **kwargs),
         "text/plain": f"{make_figure.__name__}: {interactive.layout.title.text}",

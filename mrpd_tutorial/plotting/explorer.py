@@ -1,6 +1,7 @@
 """What the widgets show: an attack from all sides, a gate, a run of distillation."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,8 @@ from mrpd_tutorial.plotting.palette import CLEAN_ATTACKED
 
 __all__ = ["dashboard_figure", "explorer_figure", "gate_figure"]
 
-_HEIGHT = 800
+_HEIGHT = 825
+_LINE = 54  # letters of a line of facts that fit into a narrow window
 _COLUMNS = 12  # divisible by two clouds, three maps, three or four models
 
 
@@ -52,19 +54,23 @@ def explorer_figure(
     change = explorer_data.change(clean, attacked)
     maps = explorer_data.map_rows(clean_map, attacked_map)
     shown, tables = common.opinion_table(opinions, class_names, label, top)
+    models = [name.replace(" ", "<br>", 1) for name in tables]  # narrow, for titles
     figure = make_subplots(
         3, _COLUMNS, specs=_specs(len(tables)), row_heights=[0.47, 0.23, 0.3],
         horizontal_spacing=0.025, vertical_spacing=0.085,
-        subplot_titles=["clean", "attacked", *_map_titles(maps, view_name), *tables],
+        subplot_titles=["clean", "attacked", *(name for name, _, _ in maps), *models],
     )  # fmt: skip
     _add_clouds(figure, change, eps)
-    _add_maps(figure, maps)
+    _add_maps(figure, maps, view_name)
     _add_bars(figure, shown, tables)
     figure.update_annotations(font_size=12)
-    legend = {"orientation": "h", "yref": "container", "y": 1 - 62 / _HEIGHT}
+    legend = {"orientation": "h", "yref": "container", "y": 1 - 74 / _HEIGHT}
     legend |= {"yanchor": "top", "x": 1, "xanchor": "right"}
     figure.update_layout(legend=legend, bargap=0.25, modebar_orientation="v")
-    return finish(figure, title, change.summary, height=_HEIGHT, top=105)
+    facts = "<br>".join(textwrap.wrap(change.summary, _LINE))
+    finish(figure, title, facts, height=_HEIGHT, top=132)
+    # From the left edge of the page, not of the bars: a narrow one needs all its room.
+    return figure.update_layout(title={"xref": "container", "x": 0, "pad": {"l": 4}})
 
 
 def gate_figure(
@@ -199,13 +205,6 @@ def _specs(models: int) -> list[list[dict | None]]:
     return [row(2, type="scene"), row(3), row(models)]
 
 
-def _map_titles(maps: list, view_name: str) -> list[str]:
-    named = f"depth, {view_name}" if view_name else "depth"
-    return [
-        f"{named}: {name}" if not i else name for i, (name, _, _) in enumerate(maps)
-    ]
-
-
 def _add_clouds(
     figure: go.Figure, change: explorer_data.Change, eps: float | None
 ) -> None:
@@ -228,17 +227,19 @@ def _add_clouds(
     )
     largest = eps if eps is not None and np.isfinite(eps) else 0.0
     moved.marker.update(cmin=0, cmax=max(largest, float(change.moved.max()), 1e-6))
-    moved.marker.colorbar.update(len=0.42, y=1.0, yanchor="top", title_font_size=11)
+    moved.marker.colorbar.update(
+        len=0.42, y=1.0, yanchor="top", xpad=4, title_font_size=11
+    )
     figure.add_trace(moved, 1, 1 + _COLUMNS // 2)
     both = np.concatenate([change.clean, change.attacked])
     figure.update_scenes(clouds.scene(both))
 
 
-def _add_maps(figure: go.Figure, maps: list) -> None:
+def _add_maps(figure: go.Figure, maps: list, view_name: str) -> None:
     for column, (name, values, is_difference) in enumerate(maps):
         scale = "RdBu" if is_difference else "Gray"
         bar = {"title": {"text": "difference", "side": "right", "font": {"size": 11}}}
-        bar |= {"thickness": 12, "len": 0.24, "y": 0.45, "yanchor": "middle"}
+        bar |= {"thickness": 12, "xpad": 4, "len": 0.24, "y": 0.45, "yanchor": "middle"}
         trace = go.Heatmap(
             z=values,
             colorscale=scale,
@@ -253,6 +254,12 @@ def _add_maps(figure: go.Figure, maps: list) -> None:
     figure.update_yaxes(visible=False, autorange="reversed", constrain="domain", row=2)
     for axis in figure.select_yaxes(row=2):
         axis.scaleanchor = axis.anchor
+    low, high = next(figure.select_yaxes(row=2)).domain
+    figure.add_annotation(
+        text=f"depth maps<br>{view_name}", textangle=-90, showarrow=False,
+        xref="paper", x=0, xanchor="right", xshift=-8,
+        yref="paper", y=(low + high) / 2, yanchor="middle",
+    )  # fmt: skip
 
 
 def _add_bars(figure: go.Figure, shown: list[str], tables: dict[str, Any]) -> None:
@@ -264,5 +271,7 @@ def _add_bars(figure: go.Figure, shown: list[str], tables: dict[str, Any]) -> No
         axis.update(autorange="reversed", showticklabels=column == 0)
     figure.update_xaxes(
         range=[0, 1], title={"text": "probability", "font": {"size": 11}},
-        tickvals=[0, 0.5, 1], ticktext=["0", "½", "1"], row=3,
+        tickvals=[0, 0.5, 1], ticktext=["", "½", "1"], row=3,
     )  # fmt: skip
+    # Once: in a narrow window each 0 would lie on the 1 before it.
+    next(figure.select_xaxes(row=3)).ticktext = ["0", "½", "1"]

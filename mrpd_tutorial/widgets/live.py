@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any
 
 import ipywidgets
@@ -10,61 +9,12 @@ import plotly.graph_objects as go
 
 from mrpd_tutorial.plotting import display as plotting_display
 from mrpd_tutorial.widgets.controls import Status
+from mrpd_tutorial.widgets.live_figure import SCENES, LiveFigure, refresh
 
-__all__ = ["Drawing", "LiveWidget", "refresh"]
+__all__ = ["Drawing", "LiveWidget"]
 
 Drawing = tuple[Callable[..., go.Figure], tuple, dict[str, Any]]
 """A figure function of mrpd_tutorial.plotting with its arguments."""
-
-_SCENES = ("scene", "scene2")
-
-
-class LiveFigure(go.FigureWidget):
-    """A FigureWidget whose whole present state is sent to each page that opens it.
-
-    Plotly's announces itself empty and sends the figure afterwards, when a page may
-    have drawn it already, and tells a page that is loaded anew how it began.
-    """
-
-    def __init__(self, figure: go.Figure) -> None:
-        super().__init__(figure)
-        # The figure follows the width of the page.
-        self._config = {"responsive": True, "displaylogo": False}
-        # Announced once more, complete this time.
-        self.close()
-        self.open()
-
-    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
-        """The state to be sent; see ipywidgets.Widget."""
-        if getattr(self, "_view_count", None) is not None:
-            # Past the traits, which would send it a second time.
-            self._trait_values["_widget_data"] = deepcopy(self._data)
-            self._trait_values["_widget_layout"] = deepcopy(self._layout)
-        return super().get_state(key, drop_defaults)
-
-
-def refresh(live: go.FigureWidget, figure: go.Figure) -> None:
-    """Make a live figure show another one of the same traces, in place.
-
-    Cameras and axes stay as the reader has turned and zoomed them.
-    """
-    assert [t.type for t in live.data] == [t.type for t in figure.data]
-    layout = figure.layout.to_plotly_json()
-    layout.pop("template", None)
-    for name, part in layout.items():
-        if name in _SCENES:
-            part.pop("camera", None)
-        elif name.startswith(("xaxis", "yaxis")):
-            part.pop("range", None)
-    with live.batch_update():
-        for old, new in zip(live.data, figure.data, strict=True):
-            changes = new.to_plotly_json()
-            for fixed in ("type", "uid"):
-                changes.pop(fixed, None)
-            old.update(changes)
-        # Lists of shapes are merged item by item: one too many would stay.
-        live.layout.shapes = layout.pop("shapes", [])
-        live.layout.update(layout)
 
 
 class LiveWidget:
@@ -139,8 +89,8 @@ class LiveWidget:
 
             return turn
 
-        first, second = _SCENES
-        if all(name in figure.layout for name in _SCENES):
+        first, second = SCENES
+        if all(name in figure.layout for name in SCENES):
             figure.layout[first].on_change(follow(second), "camera")
             figure.layout[second].on_change(follow(first), "camera")
 

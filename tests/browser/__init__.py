@@ -1,0 +1,1 @@
+"""The course in a real browser: JupyterLab, Chromium, keys and mouse."""
