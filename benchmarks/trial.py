@@ -319,7 +319,8 @@ def card(args: argparse.Namespace) -> None:
             runs[name] = {key: read_json(path)[key] for key in kept}
     curves = sorted((args.out / "curve").glob("*.json"), key=lambda p: int(p.stem))
     path = args.results / f"trial_{args.data}.json"
-    rows = [asdict(row) for part in parts.values() for row in part.rows]
+    rows = {(*row.cell, row.n): row for part in parts.values() for row in part.rows}
+    rows = [asdict(row) for row in rows.values()]  # each group has the clean ones
     write_json(
         path,
         {
