@@ -110,6 +110,11 @@ CALLS = [
     (plotting.cost_figure, (COSTS,), {}),
     (plotting.cloud_figure, (CLOUD,), {}),
     (plotting.cloud_figure, (CLOUD, CLOUD[:, 0]), {"colour_label": "x"}),
+    (
+        plotting.cloud_figure,
+        (CLOUD, torch.arange(len(CLOUD)) % 3),
+        {"categories": ["leg", "seat", "back", "none"]},
+    ),
     (plotting.attack_figure, (CLOUD, MOVED), {"eps": 0.1}),
     (plotting.depth_map_figure, (MAPS,), {}),
     (plotting.depth_map_figure, (MAPS, MAPS * 0.9), {"view_names": ["left", "right"]}),
@@ -195,6 +200,24 @@ def test_colours_must_fit_the_cloud():
         plotting.cloud_figure(CLOUD, [1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match="colour must be one of 'height'"):
         plotting.cloud_figure(CLOUD, "red")
+    names = ["leg", "seat"]
+    for wrong in (torch.arange(len(CLOUD)), torch.full((len(CLOUD),), 0.5), "height"):
+        with pytest.raises(ValueError, match="which of the 2 it is, a whole number"):
+            plotting.cloud_figure(CLOUD, wrong, categories=names)
+
+
+def test_categories_have_a_colour_and_a_name_each():
+    parts = (CLOUD[:, 1] > 0).long()
+    figure = plotting.cloud_figure(CLOUD, parts, categories=["low", "high", "none"])
+    found = {trace.name: (len(trace.x), trace.marker.color) for trace in figure.data}
+    high = int(parts.sum())
+    assert found == {
+        "low": (len(CLOUD) - high, palette.nth_colour(0)),
+        "high": (high, palette.nth_colour(1)),
+        "none": (0, palette.nth_colour(2)),
+    }
+    drawn = twin(plotting.cloud_figure)(CLOUD, parts, categories=["low", "high"])
+    assert [t.get_text() for t in drawn.legends[0].get_texts()] == ["low", "high"]
 
 
 def test_difference_of_maps_is_computed_before_they_are_shrunk():

@@ -32,6 +32,7 @@ def cloud_figure(
     colour: Any = "height",
     *,
     colour_label: str = "height y, radius = 1",
+    categories: Sequence[str] = (),
     title: str = "",
 ) -> go.Figure:
     """One cloud to turn with the mouse.
@@ -40,11 +41,25 @@ def cloud_figure(
         points: (N, 3), y up, in units of the cloud's radius.
         colour: "height", or one number a point (N,).
         colour_label: what the colour means, with its unit.
+        categories: names; `colour` then says which of them each point is, a whole
+            number from 0, and a legend takes the place of the colour bar.
         title: shown above.
     """
     cloud = as_cloud(points, "points")
-    values = common.height_or_values(cloud, colour)
-    figure = go.Figure(scatter(cloud, values, colour_label, "Viridis"))
+    figure = go.Figure()
+    if categories:
+        for name, some, shade in common.category_groups(cloud, colour, categories):
+            figure.add_trace(
+                go.Scatter3d(
+                    **xyz(some), mode="markers", name=name, showlegend=True,
+                    marker={"size": 2.5, "color": shade},
+                    hovertemplate=f"{WHERE}: {name}<extra></extra>",
+                )
+            )  # fmt: skip
+        figure.update_layout(legend={"itemsizing": "constant"})
+    else:
+        values = common.height_or_values(cloud, colour)
+        figure.add_trace(scatter(cloud, values, colour_label, "Viridis"))
     figure.update_layout(scene=scene(cloud))
     return finish(figure, title, f"N = {len(cloud)} points", height=460)
 

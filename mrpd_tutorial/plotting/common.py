@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from mrpd_tutorial.checks import check_choice
-from mrpd_tutorial.plotting.palette import THREAT_MODELS
+from mrpd_tutorial.plotting.palette import THREAT_MODELS, nth_colour
 
 # Depth maps are plotted with at most this many pixels a side: they load fast.
 MAP_PIXELS = 112
@@ -72,6 +72,23 @@ def height_or_values(points: np.ndarray, colour: Any) -> np.ndarray:
             f"points; received {len(values)}."
         )
     return values
+
+
+def category_groups(
+    points: np.ndarray, colour: Any, categories: Sequence[str]
+) -> list[tuple[str, np.ndarray, str]]:
+    """Each category's name, its points (M, 3), and its colour; unused ones too."""
+    ids = height_or_values(points, colour)
+    if isinstance(colour, str) or not np.isin(ids, np.arange(len(categories))).all():
+        raise ValueError(
+            f"with categories, colour must hold for each point which of the "
+            f"{len(categories)} it is, a whole number from 0; received "
+            f"{colour if isinstance(colour, str) else np.unique(ids)}."
+        )
+    return [
+        (name, points[ids == index], nth_colour(index))
+        for index, name in enumerate(categories)
+    ]
 
 
 def map_rows(

@@ -15,9 +15,15 @@ __all__ = ["gallery_figure"]
 
 # Clouds side by side in one scene. A scene for each would be a WebGL context for each,
 # of which a browser keeps about sixteen for a whole notebook.
-_APART, _BELOW, _COLUMNS = 2.1, 2.9, 4
-# Pixels of a row, and of the width that is left of a page of 800.
-_ROW, _WIDTH = 260, 660
+_APART, _BELOW, _COLUMNS = 2.1, 2.9, 3
+# Pixels of a row, and of the width that a window of 800 leaves to a figure.
+_ROW, _WIDTH = 240, 500
+# Below the clouds, where it takes nothing of the width.
+_BAR = {
+    "title": {"text": "moved by (radius = 1)", "side": "bottom"},
+    "orientation": "h", "thickness": 12, "len": 0.6,
+    "yref": "container", "y": 0, "yanchor": "bottom",
+}  # fmt: skip
 # The view of all other figures, from the front, a little from the right and above: by
 # turning each cloud about its own centre, so that the row faces the reader.
 _RIGHT, _ABOVE = math.radians(26), math.radians(18)
@@ -54,7 +60,7 @@ def gallery_figure(
         moved.marker.update(
             color=panel.moved, colorscale="Cividis", cmin=0, cmax=end,
             showscale=index == 0,
-            colorbar={"title": "moved by", "thickness": 14, "len": 0.8},
+            colorbar=_BAR,
         )  # fmt: skip
         moved.update(
             customdata=panel.moved,
@@ -72,7 +78,8 @@ def gallery_figure(
     rows = -(-len(panels) // _COLUMNS)
     columns = min(len(panels), _COLUMNS)
     figure.update_layout(scene=_scene(columns, rows))
-    return finish(figure, title, facts, height=80 + _ROW * rows, top=70)
+    finish(figure, title, facts, height=150 + _ROW * rows, top=70)
+    return figure.update_layout(margin_b=80)  # for the bar
 
 
 def _turned(cloud: np.ndarray) -> np.ndarray:

@@ -22,13 +22,20 @@ def cloud_figure(
     colour: Any = "height",
     *,
     colour_label: str = "height y, radius = 1",
+    categories: Sequence[str] = (),
     title: str = "",
 ) -> Figure:
     """The static twin of `clouds.cloud_figure`; the same arguments."""
     cloud = as_cloud(points, "points")
-    values = common.height_or_values(cloud, colour)
     figure = new_figure(5.4, 4.6, title, f"N = {len(cloud)} points")
     axes = figure.add_subplot(projection="3d")
+    if categories:
+        reach = max(1.0, float(np.abs(cloud).max()))
+        for name, some, shade in common.category_groups(cloud, colour, categories):
+            draw_cloud(axes, some, reach=reach, color=shade, s=5, label=name)
+        figure.legend(loc="outside right upper", markerscale=3, frameon=False)
+        return figure
+    values = common.height_or_values(cloud, colour)
     dots = draw_cloud(axes, cloud, c=values, cmap="viridis", s=5)
     figure.colorbar(dots, ax=axes, label=colour_label, shrink=0.7, pad=0.1)
     return figure
