@@ -53,6 +53,8 @@ def execute(notebook: Path, executed: Path, made_from: list[Path], limit: int) -
         book,
         timeout=limit,
         kernel_name="python3",
+        # Or each kernel warns that it talks over a port of this machine.
+        extra_arguments=["--IPKernelApp.log_level=40"],
         record_timing=False,
         resources={"metadata": {"path": str(notebook.parent)}},
     )
