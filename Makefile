@@ -5,9 +5,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# OpenMP threads that wait by spinning take the cores from those that work, as soon as
-# anything else runs: models were five times slower beside one busy process.
-export OMP_WAIT_POLICY ?= passive
+# How long OpenMP's threads spin before they sleep. As long as they like, they take the
+# cores from whatever else runs (models five times slower beside one busy process); not
+# at all, and small operations wait for them to wake up (twice slower on two free cores).
+export GOMP_SPINCOUNT ?= 1000
 
 .PHONY: demo test lab book lint clean
 .DELETE_ON_ERROR:

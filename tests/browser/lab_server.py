@@ -56,7 +56,7 @@ def _environment(folder: Path) -> dict[str, str]:
     paths = [str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", "")]
     own["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     # Waiting threads that spin would take the cores from the browser.
-    return {"OMP_WAIT_POLICY": "passive", **os.environ, **own}
+    return {"GOMP_SPINCOUNT": "1000", **os.environ, **own}
 
 
 @contextmanager
