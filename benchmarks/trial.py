@@ -13,10 +13,9 @@ results/trial_DATA.json and .md from the cells that are there. Without --data it
 Settings of the prompts were chosen on val; test clouds are for measuring alone.
 Other parts: `costly` attacks through SRS (four draws a step) and DUP-Net, a step of
 which takes four and ten times one through the student, on fewer clouds (`attack` would
-take all). Iterations are fewer
-than published: `curve` shows on val what more of them would do. `protocol` measures
-what each choice of the released evaluation is worth, into results/protocol_DATA.json
-and .md.
+take all). Iterations are fewer than published: `curve` shows on val what more of them
+would do. `protocol` measures what each choice of the released evaluation is worth, into
+results/protocol_DATA.json and .md.
 """
 
 import argparse
@@ -69,6 +68,8 @@ from mrpd_tutorial.zoo_victims import load_victim
 # Per point, of PGD and PointAutoAttack: the usual budget, and a smaller one.
 EPS, SMALL_EPS = 0.05, 0.01
 UNDEFENDED, COSTLY = "no defense", ("SRS", "DUP-Net")
+# Of every sweep; a cell with others would be another one.
+HOW = {"batch_size": 16, "eot_samples": 4}
 # What a few hundred clouds need in place of the paper's schedule.
 SCHEDULE = ("epochs", "batch_size", "learning_rate", "final_learning_rate")
 
@@ -228,10 +229,9 @@ def attack(args: argparse.Namespace, lab: Lab) -> None:
             clouds,
             chosen,
             folder=args.out / f"steps_{args.steps}" / group,
-            batch_size=16,
-            eot_samples=4,
             threat_models=threats,
             **sources,
+            **HOW,
         )
 
 
@@ -248,9 +248,8 @@ def costly(args: argparse.Namespace, lab: Lab) -> None:
             clouds.limit(args.costly_clouds, seed=0),
             chosen,
             folder=args.out / f"steps_{args.steps}" / f"{group}_costly",
-            batch_size=16,
-            eot_samples=4,
             threat_models=("adaptive",),
+            **HOW,
         )
 
 

@@ -1,7 +1,6 @@
 """What the widgets show: an attack from all sides, a gate, a run of distillation."""
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,7 +66,7 @@ def explorer_figure(
     legend = {"orientation": "h", "yref": "container", "y": 1 - 74 / _HEIGHT}
     legend |= {"yanchor": "top", "x": 1, "xanchor": "right"}
     figure.update_layout(legend=legend, bargap=0.25, modebar_orientation="v")
-    facts = "<br>".join(textwrap.wrap(change.summary, _LINE))
+    facts = common.wrap(change.summary, _LINE).replace("\n", "<br>")
     finish(figure, title, facts, height=_HEIGHT, top=132)
     # From the left edge of the page, not of the bars: a narrow one needs all its room.
     return figure.update_layout(title={"xref": "container", "x": 0, "pad": {"l": 4}})

@@ -78,8 +78,8 @@ def gallery_figure(
     rows = -(-len(panels) // _COLUMNS)
     columns = min(len(panels), _COLUMNS)
     figure.update_layout(scene=_scene(columns, rows))
-    finish(figure, title, facts, height=150 + _ROW * rows, top=70)
-    return figure.update_layout(margin_b=80)  # for the bar
+    height = 150 + _ROW * rows
+    return finish(figure, title, facts, height=height, top=70, bottom=80)
 
 
 def _turned(cloud: np.ndarray) -> np.ndarray:

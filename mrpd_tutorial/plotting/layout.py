@@ -11,7 +11,12 @@ _FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#222222"}
 
 
 def finish(
-    figure: go.Figure, title: str, subtitle: str, height: int, top: int = 80
+    figure: go.Figure,
+    title: str,
+    subtitle: str,
+    height: int,
+    top: int = 80,
+    bottom: int = 10,
 ) -> go.Figure:
     """Give a figure its title, a line of computed facts below it, and its size.
 
@@ -28,7 +33,7 @@ def finish(
         "pad": {"t": 10},
         "font": {"size": 15},
     }
-    margin = {"l": 10, "r": 10, "t": top, "b": 10}
+    margin = {"l": 10, "r": 10, "t": top, "b": bottom}
     figure.update_layout(
         title=heading, template="plotly_white", font=_FONT, height=height, margin=margin
     )
