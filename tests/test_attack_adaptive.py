@@ -434,6 +434,31 @@ def test_auto_attack_goes_through_masks_and_draws():
     assert noisy.robust_accuracy < 0.6
 
 
+def test_a_random_victim_errs_in_most_draws_not_only_at_the_first():
+    model = TinyPointNet().eval()
+    points, labels = labelled(model)
+    random = Defended(model, SRS(drop=8))
+
+    def errors(points: Tensor) -> Tensor:
+        """(B,) the share of 40 draws that err, none of which the attack has seen."""
+        shares = []
+        for seed in range(1000, 1040):
+            random.reset(seed)
+            shares.append(random(points).argmax(1) != labels)
+        return torch.stack(shares).double().mean(0)
+
+    settings = {"steps": 12, "max_queries": 20, "changed": 0}
+    found = PointAutoAttack(eps=0.05, samples=4, **settings)(random, points, labels)
+    member = PGD(eps=0.05, step_size=0.01, steps=12, restarts=1)
+    single = errors(member(adaptive(random, 4), points, labels).points)
+    ensemble, clean = errors(found.points), errors(points)
+    # Members stopped at the first lucky draw would be 0.14 below PGD here.
+    assert ensemble.mean() > single.mean() - 0.03
+    assert ensemble[found.success].mean() > 0.7
+    sometimes = (clean > 0) & (clean < 0.5)  # wrong now and then before any attack
+    assert sometimes.any() and ensemble[sometimes].mean() > 2 * clean[sometimes].mean()
+
+
 def test_eps_per_cloud_and_eps_zero():
     model = TinyPointNet().eval()
     points, labels = labelled(model)

@@ -19,13 +19,14 @@ class AutoAttackResult(AttackResult):
     """What the ensemble found; `success` and `points` are about the ball alone.
 
     Args:
-        fooled_by: (B,) the member that misled the victim first, an index into members;
-            -1 where none did. 0 is "clean": wrong before any attack.
+        fooled_by: (B,) the member that misled the victim first (a random one: in most
+            draws), an index into members; -1 where none did. 0 is "clean": wrong before
+            any attack.
         members: names of the members, in the order in which they ran.
         in_ball: for each member whether it moves points within the ball (True) or adds
             or removes points.
-        outside: member that adds or removes points -> (B, M, 3) its clouds, where it
-            was the first to mislead; NaN elsewhere.
+        outside: member that adds or removes points -> (B, M, 3) its clouds, where
+            fooled_by names it; NaN elsewhere.
     """
 
     fooled_by: Int[Tensor, "B"]

@@ -1,6 +1,6 @@
 """Expectation over transformations: what a random model answers on average."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -88,14 +88,13 @@ class EOT(nn.Module):
             return logits.log_softmax(1)
         return logits
 
-    def forward(self, points: Tensor) -> Any:
-        """(B, N, 3) -> mean logits (B, C); what is no tensor is handed on as it is."""
+    def draws(self, points: Float[Tensor, "B N 3"]) -> Iterator[Any]:
+        """(B, C) each, the answers of the next `samples` draws, one by one."""
         check_points(points)
         seeds = torch.randint(2**63 - 1, (self.samples,), generator=self._seeds)
-        total = None
         for seed in seeds.tolist():
             if self.recompute and torch.is_grad_enabled():
-                logits = checkpoint(
+                yield checkpoint(
                     self.draw,
                     points,
                     seed,
@@ -103,7 +102,12 @@ class EOT(nn.Module):
                     preserve_rng_state=False,
                 )
             else:
-                logits = self.draw(points, seed)
+                yield self.draw(points, seed)
+
+    def forward(self, points: Tensor) -> Any:
+        """(B, N, 3) -> mean logits (B, C); what is no tensor is handed on as it is."""
+        total = None
+        for logits in self.draws(points):
             if not isinstance(logits, Tensor):
                 return logits  # not logits: the attack's own check names the fault
             total = logits if total is None else total + logits
