@@ -126,7 +126,7 @@ def accuracy_bars(
     figure = go.Figure()
     for name, group in groups.items():
         bars = go.Bar(
-            x=[common.wrap(row["model"], 16).replace("\n", "<br>") for row in group],
+            x=[common.wrap_html(row["model"], 16) for row in group],
             y=[row["accuracy"] for row in group],
             name=common.threat_label(name, group[0]),
             marker_color=THREAT_MODELS[name][0],

@@ -283,6 +283,11 @@ def wrap(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, max(width, 10)))
 
 
+def wrap_html(text: str, width: int) -> str:
+    """The same for Plotly, whose lines end with <br>."""
+    return wrap(text, width).replace("\n", "<br>")
+
+
 def curve_points(
     curves: Mapping[str, Sequence[Any]],
 ) -> dict[str, dict[str, list[float]]]:

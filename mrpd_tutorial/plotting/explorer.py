@@ -66,7 +66,7 @@ def explorer_figure(
     legend = {"orientation": "h", "yref": "container", "y": 1 - 74 / _HEIGHT}
     legend |= {"yanchor": "top", "x": 1, "xanchor": "right"}
     figure.update_layout(legend=legend, bargap=0.25, modebar_orientation="v")
-    facts = common.wrap(change.summary, _LINE).replace("\n", "<br>")
+    facts = common.wrap_html(change.summary, _LINE)
     finish(figure, title, facts, height=_HEIGHT, top=132)
     # From the left edge of the page, not of the bars: a narrow one needs all its room.
     return figure.update_layout(title={"xref": "container", "x": 0, "pad": {"l": 4}})

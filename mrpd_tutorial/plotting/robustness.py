@@ -178,8 +178,8 @@ def cost_figure(
 def _heat_map(heat: heat_data.Heat) -> go.Figure:
     cells = go.Heatmap(
         z=heat.share,
-        x=[common.wrap(name, 12).replace("\n", "<br>") for name in heat.columns],
-        y=[common.wrap(name, 24).replace("\n", "<br>") for name in heat.rows],
+        x=[common.wrap_html(name, 12) for name in heat.columns],
+        y=[common.wrap_html(name, 24) for name in heat.rows],
         text=[[_first_bold(text) for text in row] for row in heat.text],
         texttemplate="%{text}",
         textfont={"size": 11},
