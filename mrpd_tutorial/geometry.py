@@ -94,10 +94,11 @@ def knn_smoothness(
 ) -> Float[Tensor, "B"]:
     """How far outliers stand from their neighbours; 0 where no point stands out.
 
-    Implements the kNN distance of Tsai et al. 2020 [arXiv 2002.12222]: d_i is the mean
-    squared distance of point i to its k nearest neighbours; the result is the mean over
-    points of d_i where d_i > mean(d) + alpha * std(d), and 0 elsewhere. Which points
-    stand out, and who their neighbours are, is not differentiable; the distances are.
+    Implements the kNN distance of Tsai et al. 2020 (AAAI 34, pp. 954-962): d_i is the
+    mean squared distance of point i to its k nearest neighbours; the result is the mean
+    over points of d_i where d_i > mean(d) + alpha * std(d), and 0 elsewhere. Which
+    points stand out, and who their neighbours are, is not differentiable; the distances
+    are.
 
     Args:
         points: (B, N, 3), N > k.

@@ -146,7 +146,7 @@ def squared_distance_to(
 def outlier_distance(
     squared: Float[Tensor, "B N K"], alpha: float = 1.05
 ) -> Float[Tensor, "B"]:
-    """The kNN distance of Tsai et al. 2020 [arXiv 2002.12222]; 0 without outliers.
+    """The kNN distance of Tsai et al. 2020 (AAAI 34, pp. 954-962); 0 without outliers.
 
     L = mean_i d_i [d_i > mean(d) + alpha std(d)], with d_i the mean squared distance of
     point i to its 5 nearest neighbours and alpha 1.05. The threshold has no gradient.

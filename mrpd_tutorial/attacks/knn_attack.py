@@ -46,7 +46,7 @@ def own_normals(normals: Tensor | None, search: Search) -> Tensor | None:
 class KNNAttack(Optimised):
     """Mislead by clouds without outliers, every point within eps of where it was.
 
-    Implements Tsai et al. 2020 (AAAI) [arXiv 2002.12222] with the constants of
+    Implements Tsai et al. 2020 (AAAI 34, pp. 954-962) with the constants of
     IF-Defense: min f(x') + N * (5 * mean_i min_j ||x'_i - x_j||^2 + 3 * L_knn(x')),
     L_knn as in distances.outlier_distance, by Adam. After each update points that moved
     inward are put back into the tangent plane (where normals are given), and offsets
