@@ -8,6 +8,7 @@ from torch import Tensor
 from mrpd_tutorial.attacks.surface import estimate_normals, tangent_part
 from mrpd_tutorial.corruptions import mean_corruption_error
 from mrpd_tutorial.exercises.base import Attempt, Exercise, expect, unchanged
+from mrpd_tutorial.geometry import gather_points, knn
 from mrpd_tutorial.runtime import generator
 
 __all__ = ["EXERCISES", "corruption_error", "few_points", "surface_step"]
@@ -118,6 +119,15 @@ def surface_step(points: Tensor, displacement: Tensor, k: int) -> Tensor:
     return tangent_part(displacement, estimate_normals(points, k))
 
 
+def _without_itself(points: Tensor, displacement: Tensor, k: int) -> Tensor:
+    """The step with normals of the k nearest other points."""
+    index = knn(points, points, k + 1)[1][..., 1:]  # (B, N, k)
+    near = gather_points(points, index)  # (B, N, k, 3)
+    near = near - near.mean(2, keepdim=True)
+    normals = torch.linalg.eigh(near.transpose(2, 3) @ near)[1][..., 0]  # (B, N, 3)
+    return tangent_part(displacement, normals)
+
+
 def _test_surface_step(attempt: Attempt) -> None:
     # A wavy sheet, leaning, far from 0: normals are neither axes nor directions from 0.
     flat = torch.rand(2, 80, 2, generator=generator(1))
@@ -147,11 +157,14 @@ def _test_surface_step(attempt: Attempt) -> None:
             ),
             "One plane was laid through the whole cloud: each point has a plane of "
             "its own.": tangent_part(displacement, everyone),
-            "Without the point itself there are only 7: it is one of the k.": (
-                surface_step(points, displacement, 9)
+            "Those are k + 1 points: the point itself is one of the k.": surface_step(
+                points, displacement, 9
             ),
-            "The point itself is one of the k, and there are k with it.": surface_step(
+            "Those are k - 1 points: with the point itself there are k.": surface_step(
                 points, displacement, 7
+            ),
+            "The point itself was left out: it is one of the k.": (
+                _without_itself(points, displacement, 8)
             ),
         },
         1e-3,

@@ -99,8 +99,8 @@ def _test_overhead(attempt: Attempt) -> None:
             overhead(*setting),
             f"T = {tokens}, L = {prompts}, W = {width}, M = {mlp_width}",
             {
-                "Nothing is free: prompts pass through every layer, as tokens do. (The "
-                "released code's zero counts parameters of other models.)": 0.0,
+                "Nothing is free: prompts pass through every layer, as tokens do. Only "
+                "the teachers are gone by then.": 0.0,
                 "Attention is quadratic in the number of tokens; that answer is "
                 "linear, L / T.": prompts / tokens,
                 "That is with over without: subtract 1.": overhead(*setting) + 1,

@@ -102,6 +102,15 @@ def radial(points, displacement, k):
     return displacement - (displacement * outward).sum(-1, keepdim=True) * outward
 
 
+def others_alone(points, displacement, k):
+    near = points[:, None] - points[:, :, None]  # (B, N, N, 3), from each to all
+    order = near.square().sum(-1).argsort(2)[..., 1 : k + 1]  # (B, N, k)
+    near = near.take_along_dim(order[..., None], 2)
+    near = near - near.mean(2, keepdim=True)
+    normal = torch.linalg.eigh(near.transpose(2, 3) @ near)[1][..., 0]
+    return displacement - (displacement * normal).sum(-1, keepdim=True) * normal
+
+
 def ious(predicted, labels, ids, empty):
     values = []
     for part in ids:
@@ -224,6 +233,7 @@ WRONG = {
     "surface_step": (
         (normal_part, "part along the normal"),
         (radial, "not the direction from 0"),
+        (others_alone, "was left out"),
     ),
     "shape_ious": (
         (absent_is_zero, "it counts 1, not 0"),
