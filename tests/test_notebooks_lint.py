@@ -106,7 +106,10 @@ def test_the_opening_says_what_it_takes(path):
     opening = cells(path)[0]
     number = int(path.stem[:2])
     assert re.match(rf"# {number} · \S", opening), f"the title begins '# {number} · '"
-    assert re.search(r"\b\d+ minutes", opening), "how long it takes"
+    minutes = re.search(r"\*(\d+) minutes to read and try", opening)
+    assert minutes, "how long it takes"
+    tried = sum(int(m[3]) for text in cells(path) if (m := _EXERCISE.match(text)))
+    assert int(minutes[1]) >= tried + 15, f"{tried} minutes are for the exercises"
     assert "quick mode" in opening and "full" in opening, "quick and full"
     assert "Needs" in opening, "what it needs"
     assert len(opening.split()) <= 150

@@ -42,6 +42,7 @@ PARTS = lint.test_every_exercise_has_all_its_parts
         (OPENING, swap("Needs", "Takes")),
         (OPENING, swap(r"^# \d+ ·", "# 77 ·")),
         (OPENING, swap(r"\d+ minutes", "some minutes")),
+        (OPENING, swap(r"\*\d+ minutes to", "*25 minutes to")),
         (OBJECTIVES, swap(r"\(check:", "(see:")),
         (OBJECTIVES, swap(r"exercise \d", "exercise 9")),
         (OBJECTIVES, swap(r"^[34]\. ", "- ")),
