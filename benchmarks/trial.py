@@ -369,9 +369,28 @@ def tables(found: dict) -> str:
             values += [cells.get((model, column), "") for column in columns]
             lines.append(f"| {model} | " + " | ".join(values) + " |")
         lines.append("")
+    if found["curve"]:
+        lines += convergence(found["curve"])
     if found["missing_cells"]:
         lines += [f"{found['missing_cells']} cells are not measured yet.", ""]
     return "\n".join([*lines, *(f"- {note}" for note in dict.fromkeys(found["notes"]))])
+
+
+def convergence(curve: list[dict]) -> list[str]:
+    """Lines of a table: accuracy in % by the number of updates, adaptive, on val."""
+    rows = [row for part in curve for row in part["rows"] if row["attack"] != "none"]
+    lines = [
+        f"## more updates, adaptive, accuracy in % of {rows[0]['n']} val clouds",
+        "",
+        "| model | attack | " + " | ".join(str(part["steps"]) for part in curve) + " |",
+        "|---" * (len(curve) + 2) + "|",
+    ]
+    for model, attack in dict.fromkeys((row["model"], row["attack"]) for row in rows):
+        own = [r for r in rows if (r["model"], r["attack"]) == (model, attack)]
+        values = [f"{attack.split(',')[0]} {own[0]['eps']:g}"]
+        values += [f"{100 * row['accuracy']:.1f}" for row in own]
+        lines.append(f"| {model} | " + " | ".join(values) + " |")
+    return [*lines, ""]
 
 
 def without_digest(name: str) -> str:
