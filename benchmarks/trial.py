@@ -13,7 +13,7 @@ results/trial_DATA.json and .md from the cells that are there. Without --data it
 Settings of the prompts were chosen on val; test clouds are for measuring alone.
 Other parts: `costly` attacks through SRS (four draws a step) and DUP-Net, a step of
 which takes four and ten times one through the student, on fewer clouds (`attack` would
-take all). Iterations are fewer than published: `curve` shows on val what more of them
+take all); with --only and --groups it attacks others, or by other attacks, so. Iterations are fewer than published: `curve` shows on val what more of them
 would do. `protocol` measures what each choice of the released evaluation is worth, into
 results/protocol_DATA.json and .md.
 """
@@ -199,7 +199,10 @@ def groups(steps: int) -> dict[str, dict[str, Attack]]:
         f"PointAutoAttack {eps:g}": PointAutoAttack.quick(eps=eps, steps=2 * steps)
         for eps in (SMALL_EPS, EPS)
     }
-    return {"pgd": first, "ensemble": ensemble, "rest": eight}
+    # How much of what is left at a few updates is the attack's impatience.
+    long = APGD(eps=SMALL_EPS, steps=8 * steps, criterion="success")
+    patient = {f"APGD {SMALL_EPS:g}, {long.steps} updates": long}
+    return {"pgd": first, "ensemble": ensemble, "rest": eight, "long": patient}
 
 
 def another_family(lab: Lab, class_names: tuple[str, ...]) -> dict[str, nn.Module]:
@@ -222,7 +225,7 @@ def attack(args: argparse.Namespace, lab: Lab) -> None:
             continue
         threats = args.threats or ("static", "transfer", "adaptive")
         sources = {"undefended": UNDEFENDED, "surrogate": surrogate}
-        if group == "ensemble":  # what it adds or drops cannot be shown to others
+        if group in ("ensemble", "long"):  # made to judge, not to be shown to others
             threats, sources = ("adaptive",), {}
         sweep(
             judged,
