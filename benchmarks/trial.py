@@ -11,12 +11,12 @@ results/trial_DATA.json and .md from the cells that are there. Without --data it
 `objects`, which travels with the package.
 
 Settings of the prompts were chosen on val; test clouds are for measuring alone.
-Other parts: `costly` attacks on fewer clouds, by default through SRS (four draws a step)
-and DUP-Net, a step of which takes four and ten times one through the student. With
-`--only` and `--groups long` it makes the longest attack on others. Iterations are fewer
-than published: `curve` shows on val what more of them would do. `protocol` measures
-what each choice of the released evaluation is worth, into results/protocol_DATA.json
-and .md.
+Other parts: `costly` attacks on fewer clouds, by default through SRS (four draws a
+step) and DUP-Net, a step of which takes four and ten times one through the student.
+With `--only` and `--groups long` it makes the longest attack on others. Iterations are
+fewer than published: `curve` shows on val what more of them would do. `protocol`
+measures what each choice of the released evaluation is worth, into
+results/protocol_DATA.json and .md.
 """
 
 import argparse
