@@ -48,3 +48,31 @@ def test_links_and_commands_exist():
     for command in ("demo", "test", "lab", "book"):
         assert f"`make {command}`" in text or f"make {command} " in text
         assert f"\n{command}: " in makefile
+
+
+def test_the_trial_agrees_with_its_card():
+    card = json.loads((ROOT / "results/trial_modelnet40.json").read_text("utf-8"))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    start = text.index("[card](results/trial_modelnet40.json)")
+    table = [line for line in text[start:].splitlines()[:16] if line.startswith("|")]
+    head, lines = table[0].split(" | "), table[2:]
+    columns = {"clean": ("clean", "none"), "static": ("static", "PGD, small")}
+    columns |= {"adaptive": ("adaptive", "PGD, small")}
+    columns |= {"PointAutoAttack": ("adaptive", "")}
+    most = max(row["n"] for row in card["rows"])
+    found = {
+        (row["model"], row["threat_model"], row["attack"]): row
+        for row in card["rows"]
+        if row["n"] == most
+    }
+    names = {"MRPD, the paper's recipe": "MRPD"}
+    names |= {"`DistillConfig.adaptive()`": "MRPD, attacked through prompts"}
+    assert len(lines) == 7
+    for line in lines:
+        model, *cells = line.strip("| ").split(" | ")
+        for title, cell in zip(head[1:], cells, strict=True):
+            threat, attack = columns[title.split()[0]]
+            key = names.get(model, model), threat, attack or title.strip(" |")
+            row = found[key]
+            low, high = 100 * row["low"], 100 * row["high"]
+            assert cell == f"{100 * row['accuracy']:.1f} ({low:.0f}–{high:.0f})", key
