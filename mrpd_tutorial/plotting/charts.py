@@ -210,7 +210,7 @@ def curve_figure(
     if chance is not None:
         chance_line(figure, chance)
     figure.update_xaxes(title=common.wrap_html(x_label, 40))
-    figure.update_yaxes(title=common.wrap_html(y_label, 34), rangemode="tozero")
+    figure.update_yaxes(title=common.wrap_html(y_label, 26), rangemode="tozero")
     below = legend_below(figure)
     return finish(figure, title, subtitle, height=360 + below, bottom=below)
 
