@@ -137,6 +137,39 @@ def test_both_forms_are_drawn(make, args, kwargs):
     assert display.picture(make, *args, **kwargs).startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(("make", "args", "kwargs"), CALLS)
+def test_a_narrow_window_shows_all_of_a_figure(make, args, kwargs):
+    figure = make(*args, title="How many words a title has " * 3, **kwargs)
+    short = make(*args, title="A title", **kwargs)
+    # A cell of 368 pixels: headings are broken, and have the room that they take.
+    lines = figure.layout.title.text.split("<br>")
+    assert len(lines) == 2 and max(map(len, lines)) <= 44
+    assert max(map(len, figure.layout.title.subtitle.text.split("<br>"))) <= 56
+    room = figure.layout.margin.t - short.layout.margin.t
+    assert room == figure.layout.height - short.layout.height >= 20
+    # Nothing beside the drawing, which would take its width.
+    bars = [axis.colorbar for axis in figure.select_coloraxes()]
+    holders = [*figure.data, *(t.marker for t in figure.data if "marker" in t)]
+    bars += [part.colorbar for part in holders if "colorbar" in part]
+    assert all(bar.orientation == "h" for bar in bars if bar.title.text)
+    assert (figure.layout.legend.x or 0) == 0
+
+
+def test_maps_stay_together_in_one_picture_a_row():
+    figure = plotting.depth_map_figure(MAPS, MAPS * 0.9, view_names=["left", "right"])
+    clean, _, difference = figure.data
+    np.testing.assert_array_equal(clean.z[:, :20], MAPS[0])
+    np.testing.assert_array_equal(clean.z[:, -20:], MAPS[1])
+    assert np.isnan(clean.z[:, 20:-20]).all()
+    assert difference.y0 == 2 * 21 and figure.layout.xaxis.tickvals == (9.5, 30.5)
+    assert figure.layout.xaxis.ticktext == ("left", "right")
+
+
+def test_lines_are_not_broken_within_a_number():
+    assert common.wrap("of many clouds n = 8", 16) == "of many clouds\nn = 8"
+    assert common.wrap("intervals of 95 % here", 15) == "intervals of\n95 % here"
+
+
 def test_every_figure_has_a_twin_with_the_same_arguments():
     modules = (clouds, gallery, charts, robustness)
     for name in [name for module in modules for name in module.__all__]:
@@ -156,7 +189,7 @@ def test_displacement_is_the_length_each_point_moved():
     lengths = np.asarray(figure.data[2].marker.color)
     np.testing.assert_allclose(lengths, 0.05, atol=1e-6)
     assert figure.data[2].marker.cmax == 0.1
-    assert "moved by 0.050" in figure.layout.title.subtitle.text
+    assert "moved by 0.050" in told(figure)[1]
 
 
 def test_clouds_keep_equal_aspect_and_one_camera():
@@ -226,7 +259,7 @@ def test_difference_of_maps_is_computed_before_they_are_shrunk():
     after[0, :112] = 0.5
     figure = plotting.depth_map_figure(before, after)
     assert figure.data[0].z.shape == (112, 112)
-    assert "0.250, 50.0%" in figure.layout.title.subtitle.text
+    assert "0.250, 50.0%" in told(figure)[1]
     np.testing.assert_allclose(figure.data[2].z[:56], 0.5)
 
 
@@ -271,11 +304,11 @@ def test_accuracy_names_threat_models_n_chance_and_intervals():
     names = [trace.name for trace in figure.data]
     assert names[0].startswith("clean") and "undefended student" in names[1]
     assert "chance 25.0%" in names
-    assert "n = 40" in figure.layout.title.subtitle.text
+    assert "n = 40" in told(figure)[1]
     static = figure.data[1]
     assert static.y[0] == 0.25 and static.error_y.array[0] == pytest.approx(0.05)
     varied = [*ROWS, row("b", "static", 1, n=10)]
-    text = plotting.accuracy_bars(varied).layout.title.subtitle.text
+    text = told(plotting.accuracy_bars(varied))[1]
     assert "n = 10 to 40" in text
 
 
@@ -291,7 +324,7 @@ def test_accuracy_takes_one_attack_at_a_time_and_marks_random_models():
         plotting.accuracy_bars([*ROWS, ROWS[0]])
     figure = plotting.accuracy_bars([{**ROWS[0], "random_model": True}])
     assert list(figure.data[0].x) == ["a ~"]
-    assert "one draw" in figure.layout.title.subtitle.text
+    assert "one draw" in told(figure)[1]
 
 
 def test_the_legend_names_budget_and_origin():
@@ -370,7 +403,8 @@ def test_plotting_does_not_import_open3d_or_ipython():
 
 
 def told(figure):
-    return figure.layout.title.text, figure.layout.title.subtitle.text
+    heading = figure.layout.title
+    return [part.text.replace("<br>", " ") for part in (heading, heading.subtitle)]
 
 
 def test_curves_ascend_from_the_clean_row_with_bands_n_and_threat_model():

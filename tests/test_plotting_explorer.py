@@ -68,7 +68,7 @@ def test_the_gate_counts_who_passes_and_who_of_those_is_named_rightly():
     figure = plotting.gate_figure(*GATE, x_label="probability", level=0.5)
     passed, stopped = figure.data
     assert passed.x.tolist() == pytest.approx([0.9, 0.6]) and len(stopped.x) == 1
-    told = figure.layout.title.subtitle.text
+    told = figure.layout.title.subtitle.text.replace("<br>", " ")
     assert told.startswith("n = 3 clouds, 66.7% pass; the teacher names 50.0% of those")
     assert list(figure.layout.yaxis.ticktext) == ["chair 1/2", "table 0/0", "lamp 1/1"]
     assert figure.layout.shapes[0].x0 == 0.5

@@ -8,7 +8,12 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from mrpd_tutorial.plotting import common, palette
-from mrpd_tutorial.plotting.layout import finish, legend_above, opinion_bars
+from mrpd_tutorial.plotting.layout import (
+    finish,
+    legend_above,
+    legend_below,
+    opinion_bars,
+)
 from mrpd_tutorial.plotting.palette import CLEAN_ATTACKED, GREY, THREAT_MODELS
 
 __all__ = [
@@ -39,15 +44,21 @@ def opinions_figure(
     """
     shown, tables = common.opinion_table(opinions, class_names, label, top)
     figure = make_subplots(
-        1, len(tables), subplot_titles=list(tables), shared_yaxes=True,
-        horizontal_spacing=0.03,
+        1, len(tables), shared_yaxes=True, horizontal_spacing=0.03,
+        subplot_titles=[common.wrap_html(name, 10) for name in tables],
     )  # fmt: skip
     for column, table in enumerate(tables.values()):
         for row, (name, colour) in enumerate(CLEAN_ATTACKED.items()):
             bars = opinion_bars(shown, table[row], name, colour, column == 0)
             figure.add_trace(bars, 1, column + 1)
     figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(range=[0, 1], title="probability", tickvals=[0, 0.5, 1])
+    figure.update_xaxes(
+        range=[0, 1], title="probability", tickvals=[0, 0.5, 1],
+        ticktext=["", "½", "1"],
+    )  # fmt: skip
+    # Once: in a narrow window each 0 would lie on the 1 before it.
+    next(figure.select_xaxes()).ticktext = ["0", "½", "1"]
+    figure.update_annotations(font_size=12)
     height = 200 + 40 * len(shown)
     figure.update_layout(bargap=0.25, legend=legend_above(height))
     subtitle = f"true class: {class_names[label]}"
@@ -65,25 +76,34 @@ def training_curves(
         title: shown above.
     """
     panels = common.training_panels(history)
+    # Two beside each other, so that a narrow window shows them; the last one takes
+    # what is left of its row.
+    rows = -(-len(panels) // 2)
+    specs: list[list[dict[str, int] | None]] = [[{}, {}] for _ in range(rows)]
+    if len(panels) % 2:
+        specs[-1] = [{"colspan": 2}, None]
     figure = make_subplots(
-        1,
-        len(panels),
-        subplot_titles=[name for name, _, _ in panels],
-        horizontal_spacing=0.09,
-    )
+        rows, 2, specs=specs, subplot_titles=[name for name, _, _ in panels],
+        horizontal_spacing=0.17, vertical_spacing=0.36 / rows,
+    )  # fmt: skip
     named = set()
-    for column, (_, unit, curves) in enumerate(panels):
+    for index, (_, unit, curves) in enumerate(panels):
+        at = {"row": 1 + index // 2, "col": 1 + index % 2}
         for name, (epochs, values) in curves.items():
             line = _line(name, epochs, values)
             line.update(legendgroup=name, showlegend=name not in named)
             named.add(name)
-            figure.add_trace(line, 1, column + 1)
-        figure.update_yaxes(title=unit, rangemode="tozero", row=1, col=column + 1)
+            figure.add_trace(line, **at)
+        figure.update_yaxes(
+            title=unit, title_standoff=4, rangemode="tozero", tickfont_size=11, **at
+        )
         if unit == "share":
-            figure.update_yaxes(range=[0, 1.03], row=1, col=column + 1)
+            figure.update_yaxes(range=[0, 1.03], **at)
     figure.update_xaxes(title="epoch")
-    figure.update_layout(legend=legend_above(380))
-    return finish(figure, title, "", height=380, top=105)
+    figure.update_annotations(font_size=12)
+    below = legend_below(figure)
+    height = 90 + 230 * rows + below
+    return finish(figure, title, "", height=height, top=65, bottom=below)
 
 
 def weight_curves(
@@ -126,9 +146,9 @@ def accuracy_bars(
     figure = go.Figure()
     for name, group in groups.items():
         bars = go.Bar(
-            x=[common.wrap_html(row["model"], 16) for row in group],
+            x=[common.wrap_html(row["model"], 10) for row in group],
             y=[row["accuracy"] for row in group],
-            name=common.threat_label(name, group[0]),
+            name=common.wrap_html(common.threat_label(name, group[0]), 46),
             marker_color=THREAT_MODELS[name][0],
             error_y={
                 "array": [row["high"] - row["accuracy"] for row in group],
@@ -145,11 +165,13 @@ def accuracy_bars(
         figure.add_trace(bars)
     if chance is not None:
         chance_line(figure, chance)
-    figure.update_xaxes(tickangle=0)
+    figure.update_xaxes(tickfont_size=11)
     figure.update_yaxes(title="accuracy", range=[0, 1.02], tickformat=".0%")
-    legend = {"orientation": "v", "y": 1.02, "yanchor": "bottom", "x": 0}
-    figure.update_layout(barmode="group", legend=legend)
-    return finish(figure, title, common.sample_size(groups), height=540, top=185)
+    figure.update_layout(barmode="group")
+    below = legend_below(figure)
+    return finish(
+        figure, title, common.sample_size(groups), height=420 + below, bottom=below
+    )
 
 
 def curve_figure(
@@ -187,11 +209,10 @@ def curve_figure(
         figure.add_trace(line)
     if chance is not None:
         chance_line(figure, chance)
-    figure.update_xaxes(title=x_label)
-    figure.update_yaxes(title=y_label, rangemode="tozero")
-    legend = {"orientation": "v", "x": 1.02, "xanchor": "left", "y": 1}
-    figure.update_layout(legend=legend)
-    return finish(figure, title, subtitle, height=380)
+    figure.update_xaxes(title=common.wrap_html(x_label, 40))
+    figure.update_yaxes(title=common.wrap_html(y_label, 26), rangemode="tozero")
+    below = legend_below(figure)
+    return finish(figure, title, subtitle, height=360 + below, bottom=below)
 
 
 def chance_line(figure: go.Figure, chance: float) -> None:

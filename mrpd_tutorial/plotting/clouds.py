@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from mrpd_tutorial.plotting import common
 from mrpd_tutorial.plotting.common import as_cloud
-from mrpd_tutorial.plotting.layout import finish
+from mrpd_tutorial.plotting.layout import bar_below, finish, legend_below
 from mrpd_tutorial.plotting.palette import CLEAN_ATTACKED
 
 __all__ = ["attack_figure", "cloud_figure", "depth_map_figure"]
@@ -57,17 +57,20 @@ def cloud_figure(
                 )
             )  # fmt: skip
         figure.update_layout(legend={"itemsizing": "constant"})
+        bottom = legend_below(figure)
     else:
         values = common.height_or_values(cloud, colour)
         figure.add_trace(scatter(cloud, values, colour_label, "Viridis"))
+        bottom = 65
     figure.update_layout(scene=scene(cloud))
-    return finish(figure, title, f"N = {len(cloud)} points", height=460)
+    facts = f"N = {len(cloud)} points"
+    return finish(figure, title, facts, height=430 + bottom, top=65, bottom=bottom)
 
 
 def attack_figure(
     clean: Any, attacked: Any, *, title: str = "", eps: float | None = None
 ) -> go.Figure:
-    """Clean cloud, attacked cloud, and how far each point moved, side by side.
+    """Clean cloud and attacked cloud, and below them how far each point moved.
 
     Args:
         clean: (N, 3), y up, in units of the cloud's radius.
@@ -78,11 +81,12 @@ def attack_figure(
     lengths = common.displacement_lengths(clean, attacked)
     clean, attacked = as_cloud(clean, "clean"), as_cloud(attacked, "attacked")
     figure = make_subplots(
-        1,
-        3,
-        specs=[[{"type": "scene"}] * 3],
+        2,
+        2,
+        specs=[[{"type": "scene"}] * 2, [{"type": "scene", "colspan": 2}, None]],
         subplot_titles=["clean", "attacked", "displacement"],
         horizontal_spacing=0.01,
+        vertical_spacing=0.06,
     )
     for column, (cloud, name) in enumerate([(clean, "clean"), (attacked, "attacked")]):
         trace = go.Scatter3d(
@@ -95,9 +99,11 @@ def attack_figure(
         figure.add_trace(trace, 1, column + 1)
     moved = scatter(attacked, lengths, "moved by (radius = 1)", "Cividis", size=2)
     moved.marker.update(cmin=0, cmax=eps or max(float(lengths.max()), 1e-6))
-    figure.add_trace(moved, 1, 3)
+    figure.add_trace(moved, 2, 1)
     figure.update_scenes(scene(np.concatenate([clean, attacked])))
-    return finish(figure, title, common.attack_summary(lengths), height=400, top=95)
+    figure.update_annotations(font_size=12)
+    facts = common.attack_summary(lengths)
+    return finish(figure, title, facts, height=590, top=80, bottom=65)
 
 
 def depth_map_figure(
@@ -117,30 +123,44 @@ def depth_map_figure(
         title: shown above.
     """
     rows = common.map_rows(depth_maps, attacked_maps)
-    views = len(rows[0][1])
+    views, high, wide = rows[0][1].shape
     names = list(view_names or [f"view {v + 1}" for v in range(views)])
-    figure = make_subplots(
-        len(rows), views, column_titles=names, row_titles=[row[0] for row in rows],
-        horizontal_spacing=0.01, vertical_spacing=0.02,
-    )  # fmt: skip
+    gap = max(1, wide // 16)
+    figure = go.Figure()
     for r, (name, maps, is_difference) in enumerate(rows):
-        for v in range(views):
-            trace = go.Heatmap(
-                z=maps[v],
-                coloraxis="coloraxis2" if is_difference else "coloraxis",
-                hovertemplate=f"{name}: %{{z:.3f}}<extra></extra>",
-            )
-            figure.add_trace(trace, r + 1, v + 1)
-    figure.update_xaxes(visible=False, constrain="domain")
-    figure.update_yaxes(visible=False, autorange="reversed", constrain="domain")
-    for index, axis in enumerate(figure.select_yaxes()):
-        axis.scaleanchor = f"x{index + 1 if index else ''}"
-    figure.update_layout(coloraxis=_depth_axis(len(rows)))
+        # One picture a row: maps of their own would drift apart in a narrow window.
+        apart = np.pad(maps, ((0, 0), (0, 0), (0, gap)), constant_values=np.nan)
+        trace = go.Heatmap(
+            z=np.concatenate(list(apart), axis=1)[:, :-gap],
+            y0=r * (high + gap),
+            name=name,
+            coloraxis="coloraxis2" if is_difference else "coloraxis",
+            hoverongaps=False,
+            hovertemplate=f"{name}: %{{z:.3f}}<extra></extra>",
+        )
+        figure.add_trace(trace)
+    plain = {"showgrid": False, "zeroline": False, "constrain": "domain"}
+    figure.update_xaxes(
+        **plain, constraintoward="left", tickfont_size=11,
+        tickvals=[(wide - 1) / 2 + v * (wide + gap) for v in range(views)],
+        ticktext=names,
+    )  # fmt: skip
+    figure.update_yaxes(
+        **plain, autorange="reversed", scaleanchor="x", constraintoward="top",
+        tickvals=[(high - 1) / 2 + r * (high + gap) for r in range(len(rows))],
+        ticktext=[name for name, _, _ in rows], tickangle=-90,
+    )  # fmt: skip
+    height = 145 + 130 * len(rows)
+    bar = _bar_above("depth (0 = near)", 0.0)
+    scale = {"colorscale": "Gray", "cmin": 0, "cmax": 1, "colorbar": bar}
+    figure.update_layout(coloraxis=scale)
     subtitle = common.MAP_LEGEND
     if attacked_maps is not None:
-        figure.update_layout(coloraxis2=_difference_axis())
+        bar = _bar_above("difference", 0.53)
+        scale = {"colorscale": "RdBu", "cmin": -1, "cmax": 1, "colorbar": bar}
+        figure.update_layout(coloraxis2=scale)
         subtitle = common.map_summary(depth_maps, attacked_maps)
-    return finish(figure, title, subtitle, height=100 + 190 * len(rows), top=95)
+    return finish(figure, title, subtitle, height=height, top=115)
 
 
 def xyz(cloud: np.ndarray) -> dict[str, np.ndarray]:
@@ -160,7 +180,7 @@ def scatter(
             "size": size,
             "color": values,
             "colorscale": scale,
-            "colorbar": {"title": {"text": label, "side": "right"}, "thickness": 12},
+            "colorbar": bar_below(label),
         },
         hovertemplate=WHERE + ": %{marker.color:.3f}<extra></extra>",
     )
@@ -177,18 +197,18 @@ def scene(cloud: np.ndarray) -> dict[str, Any]:
         "showspikes": False,
     }
     titles = {"x": "x", "y": "y (up)", "z": "z (front)"}
-    axes = {f"{k}axis": {**axis, "title": {"text": v}} for k, v in titles.items()}
+    axes = {
+        f"{k}axis": {**axis, "title": {"text": v, "font": {"size": 11}}}
+        for k, v in titles.items()
+    }
     return {**axes, "aspectmode": "cube", "camera": _CAMERA}
 
 
-def _depth_axis(rows: int) -> dict[str, Any]:
-    bar = {"title": {"text": "depth (0 = near)", "side": "right"}, "thickness": 12}
-    if rows > 1:
-        bar |= {"len": 0.62, "y": 1.0, "yanchor": "top"}
-    return {"colorscale": "Gray", "cmin": 0, "cmax": 1, "colorbar": bar}
-
-
-def _difference_axis() -> dict[str, Any]:
-    bar = {"title": {"text": "difference", "side": "right"}, "thickness": 12}
-    bar |= {"len": 0.36, "y": 0.0, "yanchor": "bottom"}
-    return {"colorscale": "RdBu", "cmin": -1, "cmax": 1, "colorbar": bar}
+def _bar_above(label: str, x: float) -> dict[str, Any]:
+    """A colour bar between the heading and the maps."""
+    # At a height of 1 and more Plotly would move the figure's title out of its way.
+    return {
+        "title": {"text": label, "side": "top", "font": {"size": 12}},
+        "orientation": "h", "thickness": 10, "len": 0.45, "x": x, "xanchor": "left",
+        "yref": "paper", "y": 0.999, "yanchor": "bottom",
+    }  # fmt: skip

@@ -279,8 +279,10 @@ def training_panels(
 
 
 def wrap(text: str, width: int) -> str:
-    """Break a line at spaces so that it fits a narrow figure."""
-    return "\n".join(textwrap.wrap(text, max(width, 10)))
+    """Break a line at spaces so that it fits a narrow figure, not within "n = 8"."""
+    kept = text.replace(" = ", "\xa0=\xa0").replace(" %", "\xa0%")
+    lines = textwrap.wrap(kept, max(width, 10), break_on_hyphens=False)
+    return "\n".join(lines).replace("\xa0", " ")
 
 
 def wrap_html(text: str, width: int) -> str:

@@ -62,6 +62,7 @@ def show(make_figure: Callable[..., go.Figure], *args: Any, **kwargs: Any) -> No
     from IPython.display import display
 
     interactive = make_figure(*args, **kwargs)
+    title = interactive.layout.title.text.replace("<br>", " ")
     # No button that sends the reader's figure to a server.
     config = {"displaylogo": False, "showSendToCloud": False}
     bundle = {
@@ -71,6 +72,6 @@ def show(make_figure: Callable[..., go.Figure], *args: Any, **kwargs: Any) -> No
         },
         # Not as PNG: Plotly's extension would show that until the mouse comes by.
         "image/jpeg": picture(make_figure, *args, picture_format="jpeg", **kwargs),
-        "text/plain": f"{make_figure.__name__}: {interactive.layout.title.text}",
+        "text/plain": f"{make_figure.__name__}: {title}",
     }
     display(bundle, raw=True)

@@ -9,14 +9,20 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from mrpd_tutorial.plotting import clouds, common, explorer_data, palette
-from mrpd_tutorial.plotting.layout import finish, legend_above, opinion_bars
+from mrpd_tutorial.plotting.layout import finish, legend_below, opinion_bars
 from mrpd_tutorial.plotting.palette import CLEAN_ATTACKED
 
 __all__ = ["dashboard_figure", "explorer_figure", "gate_figure"]
 
-_HEIGHT = 825
-_LINE = 54  # letters of a line of facts that fit into a narrow window
+# Pixels of the clouds, the maps, the bars, and between them; of all with its margins.
+_ROWS, _BETWEEN = (260, 110, 160), 80
+_DRAWN = sum(_ROWS) + 2 * _BETWEEN
+_TOP, _BOTTOM = 116, 50
+_HEIGHT = _TOP + _DRAWN + _BOTTOM
 _COLUMNS = 12  # divisible by two clouds, three maps, three or four models
+# Where maps and bars begin, as a share of the width: their names stand to the left.
+# Not in the margin, which would narrow the clouds too, and cut them.
+_MAPS_FROM, _BARS_FROM = 0.1, 0.23
 
 
 def explorer_figure(
@@ -55,21 +61,21 @@ def explorer_figure(
     shown, tables = common.opinion_table(opinions, class_names, label, top)
     models = [name.replace(" ", "<br>", 1) for name in tables]  # narrow, for titles
     figure = make_subplots(
-        3, _COLUMNS, specs=_specs(len(tables)), row_heights=[0.47, 0.23, 0.3],
-        horizontal_spacing=0.025, vertical_spacing=0.085,
+        3, _COLUMNS, specs=_specs(len(tables)), row_heights=list(_ROWS),
+        horizontal_spacing=0.025, vertical_spacing=_BETWEEN / _DRAWN,
         subplot_titles=["clean", "attacked", *(name for name, _, _ in maps), *models],
     )  # fmt: skip
+    _make_room(figure, len(maps))
     _add_clouds(figure, change, eps)
     _add_maps(figure, maps, view_name)
     _add_bars(figure, shown, tables)
     figure.update_annotations(font_size=12)
-    legend = {"orientation": "h", "yref": "container", "y": 1 - 74 / _HEIGHT}
+    legend = {"orientation": "h", "yref": "container", "y": 1 - 60 / _HEIGHT}
     legend |= {"yanchor": "top", "x": 1, "xanchor": "right"}
-    figure.update_layout(legend=legend, bargap=0.25, modebar_orientation="v")
-    facts = common.wrap_html(change.summary, _LINE)
-    finish(figure, title, facts, height=_HEIGHT, top=132)
-    # From the left edge of the page, not of the bars: a narrow one needs all its room.
-    return figure.update_layout(title={"xref": "container", "x": 0, "pad": {"l": 4}})
+    figure.update_layout(legend=legend, bargap=0.25)
+    return finish(
+        figure, title, change.summary, height=_HEIGHT, top=_TOP, bottom=_BOTTOM
+    )
 
 
 def gate_figure(
@@ -141,7 +147,7 @@ def gate_figure(
     height = 190 + 26 * len(strip.rows)
     legend = {"orientation": "h", "yref": "container", "y": 1 - 62 / height}
     legend |= {"yanchor": "top", "x": 0}
-    figure.update_layout(legend=legend, modebar_orientation="v")
+    figure.update_layout(legend=legend)
     return finish(figure, title, strip.summary, height=height, top=100)
 
 
@@ -158,7 +164,7 @@ def dashboard_figure(
     panels = explorer_data.dashboard_panels(history)
     figure = make_subplots(
         2, 2, subplot_titles=[name for name, _, _ in panels],
-        horizontal_spacing=0.11, vertical_spacing=0.19,
+        horizontal_spacing=0.17, vertical_spacing=0.19,
     )  # fmt: skip
     named = set()
     for index, (_, unit, curves) in enumerate(panels):
@@ -178,7 +184,9 @@ def dashboard_figure(
             )
             named.add(name)
             figure.add_trace(line, **at)
-        figure.update_yaxes(title=unit, rangemode="tozero", **at)
+        figure.update_yaxes(
+            title=unit, title_standoff=4, rangemode="tozero", tickfont_size=11, **at
+        )
         if unit == "share":
             figure.update_yaxes(range=[0, 1.03], **at)
         if unit == "1/σ²":
@@ -186,14 +194,14 @@ def dashboard_figure(
             figure.add_hline(
                 y=math.exp(-floor),
                 line=dotted,
-                annotation_text=f"largest possible, at the floor λ = {floor:g}",
+                annotation_text=f"largest possible,<br>at the floor λ = {floor:g}",
                 annotation_position="bottom right",
                 **at,
             )
     figure.update_xaxes(title="epoch")
-    figure.update_layout(legend=legend_above(560), modebar_orientation="v")
     figure.update_annotations(font_size=12)
-    return finish(figure, title, "", height=560, top=105)
+    below = legend_below(figure)
+    return finish(figure, title, "", height=510 + below, top=65, bottom=below)
 
 
 def _specs(models: int) -> list[list[dict | None]]:
@@ -226,9 +234,11 @@ def _add_clouds(
     )
     largest = eps if eps is not None and np.isfinite(eps) else 0.0
     moved.marker.update(cmin=0, cmax=max(largest, float(change.moved.max()), 1e-6))
+    scene = figure.layout.scene2.domain
     moved.marker.colorbar.update(
-        len=0.42, y=1.0, yanchor="top", xpad=4, title_font_size=11
-    )
+        len=0.45, x=sum(scene.x) / 2, xanchor="center", thickness=10,
+        yref="paper", y=scene.y[0], yanchor="top", ypad=2, title_font_size=11,
+    )  # fmt: skip
     figure.add_trace(moved, 1, 1 + _COLUMNS // 2)
     both = np.concatenate([change.clean, change.attacked])
     figure.update_scenes(clouds.scene(both))
@@ -237,8 +247,11 @@ def _add_clouds(
 def _add_maps(figure: go.Figure, maps: list, view_name: str) -> None:
     for column, (name, values, is_difference) in enumerate(maps):
         scale = "RdBu" if is_difference else "Gray"
-        bar = {"title": {"text": "difference", "side": "right", "font": {"size": 11}}}
-        bar |= {"thickness": 12, "xpad": 4, "len": 0.24, "y": 0.45, "yanchor": "middle"}
+        axis = next(figure.select_xaxes(row=2, col=1 + column * _COLUMNS // 3))
+        low = next(figure.select_yaxes(row=2)).domain[0]
+        bar = {"orientation": "h", "thickness": 10, "len": 0.28, "xanchor": "center"}
+        bar |= {"x": sum(axis.domain) / 2, "y": low, "yanchor": "top", "ypad": 2}
+        bar |= {"tickvals": [-1, 0, 1]}
         trace = go.Heatmap(
             z=values,
             colorscale=scale,
@@ -256,21 +269,38 @@ def _add_maps(figure: go.Figure, maps: list, view_name: str) -> None:
     low, high = next(figure.select_yaxes(row=2)).domain
     figure.add_annotation(
         text=f"depth maps<br>{view_name}", textangle=-90, showarrow=False,
-        xref="paper", x=0, xanchor="right", xshift=-8,
+        xref="paper", x=_MAPS_FROM, xanchor="right", xshift=-4,
         yref="paper", y=(low + high) / 2, yanchor="middle",
     )  # fmt: skip
 
 
+def _make_room(figure: go.Figure, maps: int) -> None:
+    """Move maps and bars, and the titles above them, to the right of their names."""
+    for row, start in ((2, _MAPS_FROM), (3, _BARS_FROM)):
+        for axis in figure.select_xaxes(row=row):
+            axis.domain = [start + (1 - start) * x for x in axis.domain]
+    for index, title in enumerate(figure.layout.annotations[2:]):
+        start = _MAPS_FROM if index < maps else _BARS_FROM
+        title.x = start + (1 - start) * title.x
+
+
 def _add_bars(figure: go.Figure, shown: list[str], tables: dict[str, Any]) -> None:
+    shown = [name.replace(" (true)", "<br>(true)") for name in shown]
     for column, table in enumerate(tables.values()):
         for row, (name, colour) in enumerate(CLEAN_ATTACKED.items()):
             bars = opinion_bars(shown, table[row], name, colour, column == 0)
             figure.add_trace(bars, 3, 1 + column * _COLUMNS // len(tables))
     for column, axis in enumerate(figure.select_yaxes(row=3)):
-        axis.update(autorange="reversed", showticklabels=column == 0)
+        axis.update(
+            autorange="reversed", automargin=False, showticklabels=column == 0,
+            tickfont_size=11,
+        )  # fmt: skip
     figure.update_xaxes(
-        range=[0, 1], title={"text": "probability", "font": {"size": 11}},
-        tickvals=[0, 0.5, 1], ticktext=["", "½", "1"], row=3,
+        range=[0, 1], tickvals=[0, 0.5, 1], ticktext=["", "½", "1"], row=3
+    )
+    figure.add_annotation(
+        text="probability", showarrow=False, xref="paper", x=(1 + _BARS_FROM) / 2,
+        yref="paper", y=0, yanchor="top", yshift=-20,
     )  # fmt: skip
     # Once: in a narrow window each 0 would lie on the 1 before it.
     next(figure.select_xaxes(row=3)).ticktext = ["0", "½", "1"]

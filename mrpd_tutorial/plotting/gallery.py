@@ -9,21 +9,15 @@ import plotly.graph_objects as go
 
 from mrpd_tutorial.plotting import palette
 from mrpd_tutorial.plotting.gallery_data import gallery_panels
-from mrpd_tutorial.plotting.layout import finish
+from mrpd_tutorial.plotting.layout import bar_below, finish
 
 __all__ = ["gallery_figure"]
 
 # Clouds side by side in one scene. A scene for each would be a WebGL context for each,
 # of which a browser keeps about sixteen for a whole notebook.
 _APART, _BELOW, _COLUMNS = 2.1, 2.9, 3
-# Pixels of a row, and of the width that a window of 800 leaves to a figure.
-_ROW, _WIDTH = 240, 500
-# Below the clouds, where it takes nothing of the width.
-_BAR = {
-    "title": {"text": "moved by (radius = 1)", "side": "bottom"},
-    "orientation": "h", "thickness": 12, "len": 0.6,
-    "yref": "container", "y": 0, "yanchor": "bottom",
-}  # fmt: skip
+# Pixels of a row, and of the width that a window of 800 leaves to the clouds.
+_ROW, _WIDTH = 180, 372
 # The view of all other figures, from the front, a little from the right and above: by
 # turning each cloud about its own centre, so that the row faces the reader.
 _RIGHT, _ABOVE = math.radians(26), math.radians(18)
@@ -60,7 +54,7 @@ def gallery_figure(
         moved.marker.update(
             color=panel.moved, colorscale="Cividis", cmin=0, cmax=end,
             showscale=index == 0,
-            colorbar=_BAR,
+            colorbar=bar_below("moved by (radius = 1)"),
         )  # fmt: skip
         moved.update(
             customdata=panel.moved,
@@ -78,8 +72,8 @@ def gallery_figure(
     rows = -(-len(panels) // _COLUMNS)
     columns = min(len(panels), _COLUMNS)
     figure.update_layout(scene=_scene(columns, rows))
-    height = 150 + _ROW * rows
-    return finish(figure, title, facts, height=height, top=70, bottom=80)
+    height = 130 + _ROW * rows
+    return finish(figure, title, facts, height=height, top=65, bottom=65)
 
 
 def _turned(cloud: np.ndarray) -> np.ndarray:

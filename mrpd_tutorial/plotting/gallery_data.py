@@ -69,7 +69,7 @@ def _panel(name: str, clean: np.ndarray, attacked: np.ndarray) -> Panel:
         farthest = f"at most {moved.max():.2g}"
         return Panel(
             name=name,
-            title=f"{wrap(name, 22)}\n{farthest}",
+            title=f"{wrap(name, 18)}\n{farthest}",
             points=attacked,
             moved=moved,
             added=none,
@@ -81,7 +81,7 @@ def _panel(name: str, clean: np.ndarray, attacked: np.ndarray) -> Panel:
     change = len(attacked) - len(clean)
     return Panel(
         name=name,
-        title=f"{wrap(name, 22)}\n{change:+d} points",
+        title=f"{wrap(name, 18)}\n{change:+d} points",
         points=attacked[kept],
         moved=np.zeros(int(kept.sum()), dtype=np.float32),
         added=attacked[~kept],

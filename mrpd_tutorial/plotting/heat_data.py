@@ -150,7 +150,7 @@ def _heat(
         text[row][column] = f"{cell['accuracy']:.0%}"
         bounds = f"{cell['low']:.0%} to {cell['high']:.0%}"
         if not short:
-            text[row][column] += f"\n{bounds}"
+            text[row][column] += f"\n{100 * cell['low']:.0f}–{cell['high']:.0%}"
         hover[row][column] = (
             place.format(row=rows[row], column=columns[column])
             + f"\n{cell['accuracy']:.1%} ({cell['correct']} of {cell['n']})\n{bounds}"

@@ -14,12 +14,9 @@ from plotly.subplots import make_subplots
 from mrpd_tutorial.plotting import common, heat_data, palette
 from mrpd_tutorial.plotting import robustness_data as data
 from mrpd_tutorial.plotting.charts import chance_line
-from mrpd_tutorial.plotting.layout import finish
+from mrpd_tutorial.plotting.layout import bar_below, finish, legend_below
 
 __all__ = ["class_figure", "cost_figure", "robustness_figure", "transfer_figure"]
-
-# Characters of the small line that fit 800 pixels.
-_LINE = 118
 
 
 def robustness_figure(
@@ -72,8 +69,9 @@ def robustness_figure(
         chance_line(figure, chance)
     figure.update_xaxes(title=texts["x_label"], rangemode="tozero")
     figure.update_yaxes(title="accuracy", range=[0, 1.02], tickformat=".0%")
-    figure.update_layout(legend={"x": 1.02, "xanchor": "left", "y": 1})
-    return _told(figure, title or texts["title"], texts["facts"], height=430)
+    below = legend_below(figure)
+    heading = title or texts["title"], texts["facts"]
+    return finish(figure, *heading, height=400 + below, bottom=below)
 
 
 def transfer_figure(
@@ -91,11 +89,12 @@ def transfer_figure(
         ValueError: on rows of several attacks, all clean, or doubled.
     """
     heat = heat_data.transfer_cells(rows, chance)
-    figure = _heat_map(heat)
+    figure, below = _heat_map(heat, 14)
     figure.update_xaxes(title="shown to")
     figure.update_yaxes(title="made on")
-    height = 190 + 70 * len(heat.rows)
-    return _told(figure, title or heat.title, heat.facts, height)
+    below += 25
+    height = 80 + 60 * len(heat.rows) + below
+    return finish(figure, title or heat.title, heat.facts, height, bottom=below)
 
 
 def class_figure(
@@ -120,10 +119,9 @@ def class_figure(
         ValueError: on shapes, types or class ids that do not fit.
     """
     heat = heat_data.class_cells(correct, labels, class_names, chance)
-    figure = _heat_map(heat)
-    figure.update_xaxes(side="bottom")
-    height = 170 + 24 * len(heat.rows)
-    return _told(figure, title or heat.title, heat.facts, height)
+    figure, below = _heat_map(heat, 24)
+    height = 80 + 24 * len(heat.rows) + below
+    return finish(figure, title or heat.title, heat.facts, height, bottom=below)
 
 
 def cost_figure(
@@ -166,23 +164,28 @@ def cost_figure(
                 "color": "#555555",
             }
         figure.add_trace(dots, 1, column)
+    label = common.wrap_html(label, 16)
     figure.update_xaxes(title=label, type="log", dtick=1, row=1, col=1)
     figure.update_xaxes(
-        title="misled", range=[-0.04, 1.04], dtick=0.25, tickformat=".0%", row=1, col=2
-    )
+        title="misled", range=[-0.04, 1.1], dtick=0.5, tickformat=".0%",
+        tickangle=0, row=1, col=2,
+    )  # fmt: skip
     figure.update_yaxes(autorange="reversed", dtick=1, showgrid=True)
     height = 170 + 22 * len(shown)
-    return _told(figure, title or "What attacks cost, and what they do", facts, height)
+    heading = title or "What attacks cost, and what they do"
+    return finish(figure, heading, facts, height)
 
 
-def _heat_map(heat: heat_data.Heat) -> go.Figure:
+def _heat_map(heat: heat_data.Heat, letters: int) -> tuple[go.Figure, int]:
+    """The cells, and the pixels below them for their names and the colour bar."""
+    columns = [common.wrap_html(name, 10) for name in heat.columns]
     cells = go.Heatmap(
         z=heat.share,
-        x=[common.wrap_html(name, 12) for name in heat.columns],
-        y=[common.wrap_html(name, 24) for name in heat.rows],
+        x=columns,
+        y=[common.wrap_html(name, letters) for name in heat.rows],
         text=[[_first_bold(text) for text in row] for row in heat.text],
         texttemplate="%{text}",
-        textfont={"size": 11},
+        textfont={"size": 10},
         customdata=[
             [hover.replace("\n", "<br>") for hover in row] for row in heat.hover
         ],
@@ -193,7 +196,7 @@ def _heat_map(heat: heat_data.Heat) -> go.Figure:
         zmax=1,
         xgap=2,
         ygap=2,
-        colorbar={"title": "accuracy", "tickformat": ".0%", "thickness": 14},
+        colorbar={**bar_below("accuracy"), "tickformat": ".0%"},
     )
     figure = go.Figure(cells)
     for row, column in heat.marked:
@@ -202,17 +205,11 @@ def _heat_map(heat: heat_data.Heat) -> go.Figure:
             y1=row + 0.47, line={"color": palette.VERMILLION, "width": 3},
         )  # fmt: skip
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    figure.update_xaxes(showgrid=False, tickangle=0)
-    return figure
+    figure.update_xaxes(showgrid=False, tickangle=0, tickfont_size=11)
+    lines = max(name.count("<br>") + 1 for name in columns)
+    return figure, 75 + 15 * lines
 
 
 def _first_bold(text: str) -> str:
     share, *rest = text.split("\n")
     return "<br>".join([f"<b>{share}</b>", *rest])
-
-
-def _told(figure: go.Figure, title: str, facts: str, height: int) -> go.Figure:
-    lines = common.wrap(facts, _LINE).split("\n")
-    extra = 16 * (len(lines) - 1)
-    text = "<br>".join(lines)
-    return finish(figure, title, text, height=height + extra, top=80 + extra)
