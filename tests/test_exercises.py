@@ -41,7 +41,7 @@ def test_every_theme_has_three_exercises_from_easy_on():
 
 def test_every_exercise_has_two_wrong_answers():
     assert sorted(WRONG) == sorted(EXERCISES)
-    assert {len(rows) for rows in WRONG.values()} == {2}
+    assert min(len(rows) for rows in WRONG.values()) >= 2
 
 
 @each

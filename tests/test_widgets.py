@@ -124,7 +124,7 @@ def test_maps_and_bars_are_those_of_the_models():
     teacher = lab.classifiers(CLASSES)["point teacher"]
     expected = teacher(points).softmax(1)[0]
     last = widget.figure.data[-1]
-    names = [str(name).removesuffix(" (true)") for name in last.y]
+    names = [str(name).removesuffix("<br>(true)") for name in last.y]
     order = [CLASSES.index(name) for name in names]
     np.testing.assert_allclose(np.asarray(last.x), expected[order], atol=1e-5)
 
