@@ -5,7 +5,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# As mrpd_tutorial/__init__.py does, for processes that import torch before it.
+# How long OpenMP's threads spin before they sleep. As long as they like, they take the
+# cores from whatever else runs (models five times slower beside one busy process); not
+# at all, and small operations wait for them to wake up (twice slower on two free cores).
 export GOMP_SPINCOUNT ?= 1000
 
 .PHONY: demo test lab book lint clean

@@ -1,6 +1,5 @@
 """Files are whole or absent; equal content has an equal digest."""
 
-import importlib
 import os
 import signal
 import subprocess
@@ -10,7 +9,6 @@ import time
 import pytest
 import torch
 
-import mrpd_tutorial
 from mrpd_tutorial import runtime
 
 
@@ -137,18 +135,3 @@ def test_environment_and_embedded_data():
     assert (runtime.embedded_data() / "README.md").is_file()
     assert runtime.tune_allocator() in (True, False)
     assert os.path.isdir(runtime.embedded_data())
-
-
-def test_threads_spin_briefly_unless_the_user_has_said_how(monkeypatch):
-    for given, expected in (
-        ({}, "1000"),
-        ({"GOMP_SPINCOUNT": "7"}, "7"),
-        ({"OMP_WAIT_POLICY": "active"}, None),
-    ):
-        for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
-            monkeypatch.setenv(name, "")  # so that it is put back as it was
-            monkeypatch.delenv(name)
-        for name, value in given.items():
-            monkeypatch.setenv(name, value)
-        importlib.reload(mrpd_tutorial)
-        assert os.environ.get("GOMP_SPINCOUNT") == expected
