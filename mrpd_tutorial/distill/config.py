@@ -246,7 +246,9 @@ class DistillConfig:
           attacked clouds of whatever split is passed (the released code: test).
         - normalise_text_at_inference=False: prompted texts keep their length.
         - image_views="released": a single view.
-        - colour=0.5: Uni3D was trained with 0.4.
+        - colour=0.5: Uni3D was trained with 0.4 where colour is missing. The tiny lab's
+          student has seen 0.4 alone, and is at chance with 0.5: pass colour=0.4 to see
+          the other choices.
         - attack=PGD.paper(), attack_targets="random": a whole-cloud L2 of 0.08, toward
           random classes.
         """
