@@ -20,12 +20,12 @@ results/protocol_DATA.json and .md.
 """
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from trial_card import OWN_GREY, RELEASED, slug, write_card
 
 from mrpd_tutorial.attacks import (
     AOF,
@@ -57,19 +57,18 @@ from mrpd_tutorial.runtime import (
     atomic_path,
     environment_summary,
     load_tensors,
-    read_json,
     save_tensors,
     tune_allocator,
     write_json,
 )
-from mrpd_tutorial.sweep import Sweep, protocol_worth, sweep
+from mrpd_tutorial.sweep import protocol_worth, sweep
 from mrpd_tutorial.zoo import Lab, load_lab
 from mrpd_tutorial.zoo_victims import load_victim
 
 # Per point, of PGD and PointAutoAttack: the usual budget, and a smaller one.
 EPS, SMALL_EPS = 0.05, 0.01
 UNDEFENDED, COSTLY = "no defense", ("SRS", "DUP-Net")
-RELEASED, OWN_GREY = "MRPD as released", "MRPD as released, grey 0.4"
+GROUPS = ("pgd", "ensemble", "rest", "long")
 # Of every sweep; a cell with others would be another one.
 HOW = {"batch_size": 16, "eot_samples": 4}
 # What a few hundred clouds need in place of the paper's schedule.
@@ -205,7 +204,7 @@ def groups(steps: int) -> dict[str, dict[str, Attack]]:
     # How much of what is left at a few updates is the attack's impatience.
     long = APGD(eps=SMALL_EPS, steps=8 * steps, criterion="success")
     patient = {f"APGD {SMALL_EPS:g}, {long.steps} updates": long}
-    return {"pgd": first, "ensemble": ensemble, "rest": eight, "long": patient}
+    return dict(zip(GROUPS, (first, ensemble, eight, patient), strict=True))
 
 
 def another_family(lab: Lab, class_names: tuple[str, ...]) -> dict[str, nn.Module]:
@@ -224,7 +223,7 @@ def attack(args: argparse.Namespace, lab: Lab) -> None:
         judged = {name: judged[name] for name in (UNDEFENDED, *args.only)}
     surrogate = another_family(lab, clouds.class_names)
     for group, chosen in groups(args.steps).items():
-        if args.groups and group not in args.groups:
+        if group not in args.groups:
             continue
         threats = args.threats or ("static", "transfer", "adaptive")
         sources = {"undefended": UNDEFENDED, "surrogate": surrogate}
@@ -247,7 +246,7 @@ def costly(args: argparse.Namespace, lab: Lab) -> None:
     judged = models(args, lab, clouds)
     judged = {name: judged[name] for name in args.only or COSTLY}
     for group, chosen in groups(args.steps).items():
-        if args.groups and group not in args.groups:
+        if group not in args.groups:
             continue
         sweep(
             judged,
@@ -305,125 +304,6 @@ def protocol(args: argparse.Namespace, lab: Lab) -> None:
     print(worth.markdown())
 
 
-def card(args: argparse.Namespace) -> None:
-    """Write what is there into results/: a JSON card, and its tables as Markdown."""
-    parts, found = {}, set()
-    for part in (g + end for g in groups(args.steps) for end in ("", "_costly")):
-        folder = args.out / f"steps_{args.steps}" / part
-        if (folder / "sweep.json").exists():
-            parts[part] = Sweep.load(folder)
-            found |= {without_digest(p.name) for p in folder.glob("cells/*.json")}
-    wanted = {without_digest(name) for part in parts.values() for name in part.missing}
-    if not parts:
-        raise SystemExit(f"{args.out} holds no cells: run the part `attack` first.")
-    runs = {}
-    for name in recipes():
-        path = args.out / "runs" / slug(name) / "result.json"
-        if path.exists():
-            kept = ("config", "best_epoch", "undefended", "hardened")
-            runs[name] = {key: read_json(path)[key] for key in kept}
-    curves = sorted((args.out / "curve").glob("*.json"), key=lambda p: int(p.stem))
-    path = args.results / f"trial_{args.data}.json"
-    rows = {(*row.cell, row.n): row for part in parts.values() for row in part.rows}
-    rows = [asdict(row) for row in rows.values()]  # each group has the clean ones
-    write_json(
-        path,
-        {
-            "kind": "trial",
-            "steps": args.steps,
-            "missing_cells": len(wanted - found),
-            "plans": {name: part.card["config"] for name, part in parts.items()},
-            "runs": runs,
-            "rows": [{k: v for k, v in row.items() if v is not None} for row in rows],
-            "notes": [note for part in parts.values() for note in part.card["notes"]]
-            + released_note(runs),
-            "curve": [read_json(p) for p in curves],
-            "environment": environment_summary(),
-        },
-        overwrite=True,
-    )
-    with atomic_path(path.with_suffix(".md"), overwrite=True) as temporary:
-        temporary.write_text(tables(read_json(path)), encoding="utf-8")
-    print(path.with_suffix(".md").read_text(encoding="utf-8"))
-
-
-def released_note(runs: dict) -> list[str]:
-    """What decides the row of the released recipe, and is about these stand-ins."""
-    if RELEASED not in runs:
-        return []
-    before = runs[RELEASED]["undefended"]["val_clean"]
-    return [
-        f"{RELEASED}: the release gives points the grey 0.5. The tiny student has seen "
-        f"0.4 alone, and with 0.5 it is right on {before:.1%} of val without prompts: "
-        f"the row shows little else. `{OWN_GREY}` keeps the student's grey and every "
-        "other choice of the release. Uni3D learned from coloured clouds: neither row "
-        "says what 0.5 costs it."
-    ]
-
-
-def tables(found: dict) -> str:
-    """Accuracy in % by model and attack, one table for each threat model."""
-    rows, lines = found["rows"], []
-    shown = list(dict.fromkeys(row["model"] for row in rows))
-    total = max(row["n"] for row in rows)
-    clean = {
-        row["model"]: row
-        for row in rows
-        if row["threat_model"] == "clean" and row["n"] == total
-    }
-    for threat in ("adaptive", "static", "transfer"):
-        cells = {
-            (row["model"], row["attack"]): f"{100 * row['accuracy']:.1f}"
-            + (f" (n = {row['n']})" if row["n"] < total else "")
-            for row in sorted(rows, key=lambda row: row["n"])
-            if row["threat_model"] == threat
-        }
-        shown_rows = (row for row in rows if row["threat_model"] == threat)
-        columns = list(dict.fromkeys(row["attack"] for row in shown_rows))
-        if not columns:
-            continue
-        lines += [f"## {threat}, accuracy in % of {total} test clouds", ""]
-        lines += ["| model | clean | " + " | ".join(columns) + " |"]
-        lines += ["|---" * (len(columns) + 2) + "|"]
-        for model in shown:
-            values = [f"{100 * clean[model]['accuracy']:.1f}"]
-            values += [cells.get((model, column), "") for column in columns]
-            lines.append(f"| {model} | " + " | ".join(values) + " |")
-        lines.append("")
-    if found["curve"]:
-        lines += convergence(found["curve"])
-    if found["missing_cells"]:
-        lines += [f"{found['missing_cells']} cells are not measured yet.", ""]
-    return "\n".join([*lines, *(f"- {note}" for note in dict.fromkeys(found["notes"]))])
-
-
-def convergence(curve: list[dict]) -> list[str]:
-    """Lines of a table: accuracy in % by the number of updates, adaptive, on val."""
-    rows = [row for part in curve for row in part["rows"] if row["attack"] != "none"]
-    lines = [
-        f"## more updates, adaptive, accuracy in % of {rows[0]['n']} val clouds",
-        "",
-        "| model | attack | " + " | ".join(str(part["steps"]) for part in curve) + " |",
-        "|---" * (len(curve) + 2) + "|",
-    ]
-    for model, attack in dict.fromkeys((row["model"], row["attack"]) for row in rows):
-        own = [r for r in rows if (r["model"], r["attack"]) == (model, attack)]
-        values = [f"{attack.split(',')[0]} {own[0]['eps']:g}"]
-        values += [f"{100 * row['accuracy']:.1f}" for row in own]
-        lines.append(f"| {model} | " + " | ".join(values) + " |")
-    return [*lines, ""]
-
-
-def without_digest(name: str) -> str:
-    """A cell's file name up to the digest of its settings."""
-    return name.rsplit("--", 1)[0]
-
-
-def slug(name: str) -> str:
-    """A name for a folder."""
-    return "".join(c if c.isalnum() else "_" for c in name)
-
-
 def main() -> None:
     """Read the command line and run one part."""
     parts = {f.__name__: f for f in (train, attack, costly, curve, protocol)}
@@ -442,12 +322,19 @@ def main() -> None:
     parser.add_argument("--protocol-clouds", type=int, default=80)
     parser.add_argument("--steps", type=int, default=20, help="updates of an attack")
     parser.add_argument("--only", nargs="*", help="names of recipes or models")
-    parser.add_argument("--groups", nargs="*", help="of attacks: pgd, ensemble, rest")
+    parser.add_argument(
+        "--groups",
+        nargs="*",
+        choices=GROUPS,
+        default=GROUPS[:-1],
+        help="of attacks",
+    )
     parser.add_argument("--threats", nargs="*", help="of static, transfer, adaptive")
     args = parser.parse_args()
     tune_allocator()
     if args.part == "card":
-        card(args)
+        path = args.results / f"trial_{args.data}.json"
+        write_card(args.out, path, args.steps, GROUPS, recipes())
     else:
         parts[args.part](args, load_lab("tiny"))
 
