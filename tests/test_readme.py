@@ -67,7 +67,7 @@ def test_the_trial_agrees_with_its_card():
     }
     names = {"MRPD, the paper's recipe": "MRPD"}
     names |= {"`DistillConfig.adaptive()`": "MRPD, attacked through prompts"}
-    assert len(lines) == 7
+    assert len(lines) == 8
     for line in lines:
         model, *cells = line.strip("| ").split(" | ")
         for title, cell in zip(head[1:], cells, strict=True):
@@ -76,3 +76,25 @@ def test_the_trial_agrees_with_its_card():
             row = found[key]
             low, high = 100 * row["low"], 100 * row["high"]
             assert cell == f"{100 * row['accuracy']:.1f} ({low:.0f}–{high:.0f})", key
+
+
+def test_what_the_protocol_is_worth_agrees_with_its_card():
+    rows = json.loads((ROOT / "results/protocol_modelnet40.json").read_text("utf-8"))
+    found = {
+        (row["choice"], row["attack"], row["model"]): f"{100 * row['accuracy']:.1f} %"
+        for row in rows["rows"]
+    }
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    text = text[text.index("[card](results/protocol_modelnet40.md)") :]
+    sentences = text.split("Part segmentation")[0]
+    for shown in (
+        ("paper", "PGD", "no defense"),
+        ("released", "PGD", "no defense"),
+        ("pgd_budget", "PGD", "no defense"),
+        ("paper", "Perturb", "MRPD"),
+        ("clouds", "Perturb", "MRPD"),
+        ("paper", "Drop-200", "MRPD"),
+        ("drop_label", "Drop-200", "MRPD"),
+    ):
+        assert f" {found[shown]}" in sentences, shown
+    assert f"n = {rows['rows'][0]['n']}," in sentences
