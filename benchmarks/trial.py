@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from trial_card import OWN_GREY, RELEASED, slug, write_card
+from trial_card import OWN_GREY, RELEASED, slug, write_card, write_with_table
 
 from mrpd_tutorial.attacks import (
     AOF,
@@ -54,8 +54,6 @@ from mrpd_tutorial.models import load_auto_encoder
 from mrpd_tutorial.models.classifier import LOGIT_SCALE
 from mrpd_tutorial.protocol import Protocol
 from mrpd_tutorial.runtime import (
-    atomic_path,
-    environment_summary,
     load_tensors,
     save_tensors,
     tune_allocator,
@@ -298,10 +296,7 @@ def protocol(args: argparse.Namespace, lab: Lab) -> None:
     )
     path = args.results / f"protocol_{args.data}.json"
     value = {"kind": "protocol", "rows": worth.rows, "missing": len(worth.missing)}
-    write_json(path, value | {"environment": environment_summary()}, overwrite=True)
-    with atomic_path(path.with_suffix(".md"), overwrite=True) as temporary:
-        temporary.write_text(worth.markdown(), encoding="utf-8")
-    print(worth.markdown())
+    write_with_table(path, value, worth.markdown())
 
 
 def main() -> None:

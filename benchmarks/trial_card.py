@@ -49,26 +49,26 @@ def write_card(
     curves = sorted((out / "curve").glob("*.json"), key=lambda p: int(p.stem))
     rows = {(*row.cell, row.n): row for part in parts.values() for row in part.rows}
     rows = [asdict(row) for row in rows.values()]  # each group has the clean ones
-    write_json(
-        path,
-        {
-            "kind": "trial",
-            "steps": steps,
-            "missing_cells": len(wanted - found),
-            "plans": {name: part.card["config"] for name, part in parts.items()},
-            "runs": runs,
-            "rows": [{k: v for k, v in row.items() if v is not None} for row in rows],
-            "notes": [note for part in parts.values() for note in part.card["notes"]]
-            + released_note(runs),
-            "curve": [read_json(p) for p in curves],
-            "environment": environment_summary(),
-        },
-        overwrite=True,
-    )
-    written = tables(read_json(path))
+    value = {
+        "kind": "trial",
+        "steps": steps,
+        "missing_cells": len(wanted - found),
+        "plans": {name: part.card["config"] for name, part in parts.items()},
+        "runs": runs,
+        "rows": [{k: v for k, v in row.items() if v is not None} for row in rows],
+        "notes": [note for part in parts.values() for note in part.card["notes"]]
+        + released_note(runs),
+        "curve": [read_json(p) for p in curves],
+    }
+    write_with_table(path, value, tables(value))
+
+
+def write_with_table(path: Path, value: dict, table: str) -> None:
+    """Write a card with where it was made, its table as Markdown beside it; print it."""
+    write_json(path, value | {"environment": environment_summary()}, overwrite=True)
     with atomic_path(path.with_suffix(".md"), overwrite=True) as temporary:
-        temporary.write_text(written, encoding="utf-8")
-    print(written)
+        temporary.write_text(table, encoding="utf-8")
+    print(table)
 
 
 def released_note(runs: dict) -> list[str]:
