@@ -64,7 +64,7 @@ def write_card(
 
 
 def write_with_table(path: Path, value: dict, table: str) -> None:
-    """Write a card with where it was made, its table as Markdown beside it; print it."""
+    """Write a card with where it was made, and its table as Markdown; print that."""
     write_json(path, value | {"environment": environment_summary()}, overwrite=True)
     with atomic_path(path.with_suffix(".md"), overwrite=True) as temporary:
         temporary.write_text(table, encoding="utf-8")
